@@ -1,0 +1,66 @@
+# make demo   sets everything up and does the main job on an emulated tenant
+# make test   sets everything up and passes the tests
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+ifneq ($(UV),)
+PIP_INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+else
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(VENV)/.installed  ## a virtual environment .venv with strongroom in it
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python constraints.txt pyproject.toml setup.py $(wildcard cext/*.pyx cext/*.c cext/*.h)
+	$(PIP_INSTALL) --require-hashes -r constraints.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed constraints-dev.txt
+	$(PIP_INSTALL) --require-hashes -r constraints-dev.txt
+	touch $@
+
+test-deps: $(VENV)/.installed-dev  ## what the tests need besides Python packages
+	tests/install_system_packages.sh
+
+lint: $(VENV)/.installed-dev  ## ruff, mypy strict, import contracts, cython-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint cext
+
+test: test-deps lint  ## lint and every test of the fast and full lanes
+	$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
+
+test-long: test-deps  ## chaos, scale and soak
+	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+
+bench: test-deps  ## the figures
+	$(BIN)/python -m benchmarks
+
+demo: install  ## one backup, verification and restore on an emulated tenant
+	$(BIN)/strongroom demo
+
+constraints:  ## pin every dependency again (needs uv)
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --generate-hashes --upgrade -q pyproject.toml build-requirements.in -o constraints.txt
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --extra dev -c constraints.txt \
+	    --no-emit-index-url --generate-hashes --upgrade -q pyproject.toml -o constraints-dev.txt
+
+clean:  ## remove what was built
+	rm -rf build *.egg-info cext/*.so $(VENV)
+
+.PHONY: help install test-deps lint test test-long bench demo constraints clean

@@ -1,0 +1,249 @@
+"""
+Messages between server and proxy: the only module of `proxy` that `server` may import.
+
+Subjects and buckets (docs/control-plane.md):
+    work.<pool>.<backup|restore|maintenance>.<task id>   stream WORK, work-queue retention, one message a task
+    events.<session id>.<task id>                        stream EVENTS, what happened, each with an id of its own
+    ask.<pool>.<operation>                               request/reply, queue group: any proxy of the pool answers
+    secrets.<proxy id>                                   request/reply to the server: secrets of a leased task, sealed
+    bucket PROXIES, key <proxy id>                       heartbeat with a time to live
+
+All bodies are JSON of the structs below. Unknown members are refused: both sides are upgraded together.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from engine.errors import (
+    BackupError,
+    Conflict,
+    Denied,
+    InternalError,
+    NotFound,
+    Unavailable,
+    Unsupported,
+    UsageError,
+)
+
+__all__ = [
+    "BackupError",
+    "BrowseRequest",
+    "Conflict",
+    "Counters",
+    "Denied",
+    "DownloadTicket",
+    "EntryRef",
+    "Event",
+    "EventKind",
+    "InternalError",
+    "ItemOutcome",
+    "NotFound",
+    "ObjectRef",
+    "ProxyStatus",
+    "Reply",
+    "SealedSecrets",
+    "SecretsRequest",
+    "Task",
+    "TaskKind",
+    "TaskSecrets",
+    "Unavailable",
+    "Unsupported",
+    "UsageError",
+    "Workload",
+]
+
+WORK_STREAM = "WORK"
+EVENTS_STREAM = "EVENTS"
+PROXIES_BUCKET = "PROXIES"
+HEARTBEAT_S = 3.0
+HEARTBEAT_TTL_S = 15.0
+LEASE_S = 15.0  # JetStream ack_wait: a task whose proxy is silent for so long is delivered again
+DELIVERIES_WITHOUT_CHECKPOINT_MAX = 5
+
+Workload = Literal["mail", "drives", "tree"]
+TaskKind = Literal["discover", "backup", "seal-point", "verify"]
+EventKind = Literal["leased", "discovered", "progress", "committed", "outcome", "finished"]
+
+
+class ObjectRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One protected object. `kind` user, later group, site, team; `id` as the service has it; `name` for people."""
+
+    kind: str
+    id: str
+    name: str
+    display_name: str = ""
+
+
+class EntryRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry of a committed manifest: what a restore point names for one object and workload."""
+
+    manifest: str
+    index: int
+
+
+class Counters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one task did so far. Totals of the task, never differences; counts and bytes."""
+
+    items_stored: int = 0
+    items_unchanged: int = 0
+    items_removed: int = 0
+    items_skipped: int = 0
+    items_failed: int = 0
+    items_total: int = 0  # items in the catalog after the last commit
+    bytes_read: int = 0  # content bytes received from the service
+    bytes_stored: int = 0  # bytes added to the repository
+    requests: int = 0
+    resource_units: int = 0
+    throttled: int = 0
+
+
+class ItemOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An item that was not stored as it should: skipped with a cause of the closed list, or failed with a code."""
+
+    item: str  # id in the service
+    name: str  # for people; kept in the session, never logged
+    result: Literal["skipped", "failed"]
+    cause: str
+    detail: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    A unit of a session leased to one proxy.
+
+    discover    list the organization's protected objects that `users` selects (empty: all)
+    backup      read one object and workload into the repository
+    seal-point  write the restore point `point` of the session from `entries`
+    verify      read the repository back at `verify_level`
+    """
+
+    id: str
+    session: str
+    job: str
+    job_name: str
+    pool: str
+    kind: TaskKind
+    organization: str  # id in the server
+    repository: str  # id in the server
+    repository_url: str
+    organization_name: str = ""
+    object: ObjectRef | None = None
+    workload: Workload | None = None
+    workloads: list[Workload] = []
+    users: list[str] = []
+    entries: list[EntryRef] = []
+    previous_entry: EntryRef | None = None
+    point: str | None = None
+    verify_level: Literal["listing", "directory", "read"] = "read"
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Something that happened to a task. Storing one twice changes nothing: `id` is unique.
+
+    leased      a proxy began (again): `delivery` counts
+    discovered  `objects`
+    progress    `counters`, and `done`/`todo` in items where known
+    committed   `entry` and `complete`: the commit is durable
+    outcome     `outcomes` of single items (at most OUTCOMES_PER_EVENT_MAX)
+    finished    `result`; `error` code and message if failed; `entry` for backup; `report` for verify
+    """
+
+    id: str
+    session: str
+    task: str
+    proxy: str
+    kind: EventKind
+    at: str  # RFC 3339, UTC
+    delivery: int = 1
+    objects: list[ObjectRef] = []
+    counters: Counters | None = None
+    done: int | None = None
+    todo: int | None = None
+    entry: EntryRef | None = None
+    complete: bool = False
+    outcomes: list[ItemOutcome] = []
+    result: Literal["success", "warning", "failed"] | None = None
+    error_code: str = ""
+    error: str = ""
+    report: dict[str, int | str] = {}
+
+
+OUTCOMES_PER_EVENT_MAX = 200
+
+
+class ProxyStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Heartbeat of one proxy."""
+
+    id: str
+    pool: str
+    version: str
+    host: str
+    public_key: str  # X25519, base64; must equal the one fixed when the proxy joined
+    started_at: str
+    bulk_port: int  # its mutual-TLS port for downloads
+    tasks: list[str] = []
+
+
+class SecretsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A proxy asks for what it needs to work on a task or an operation. Answered with SealedSecrets."""
+
+    proxy: str
+    organization: str | None
+    repository: str | None
+
+
+class TaskSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Plain secrets, only ever in memory and inside SealedSecrets. `graph` is the [organization] table of --org."""
+
+    graph: dict[str, str] | None = None
+    passphrase: str | None = None
+
+
+class SealedSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TaskSecrets sealed to the proxy's X25519 key (ephemeral key, HKDF-SHA256, AES-256-GCM); base64 members."""
+
+    ephemeral: str
+    ciphertext: str
+
+
+class BrowseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Read-only question about a repository: subject ask.<pool>.<points|browse|ticket>.
+
+    points  restore points of the repository
+    browse  containers and items below `path` of `point` (pages: `after`, `limit`)
+    ticket  permission to fetch one item as bytes from the answering proxy's bulk port
+    """
+
+    repository: str
+    repository_url: str
+    point: str = ""
+    path: str = ""
+    after: str = ""
+    limit: int = 200
+    format: Literal["native", "eml", "mbox"] = "native"
+
+
+class DownloadTicket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the server fetches the bytes: https://<host>:<port>/bulk/<ticket>, mutual TLS, once, within `life_s`."""
+
+    proxy: str
+    host: str
+    port: int
+    ticket: str
+    file_name: str
+    media_type: str
+    life_s: int
+    size: int | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Answer of ask.*: `body` is JSON of the operation, or the error's class name, code and message."""
+
+    ok: bool
+    body: msgspec.Raw = msgspec.Raw(b"null")
+    error_class: str = ""
+    error_code: str = ""
+    error: str = ""

@@ -1,0 +1,1 @@
+"""Programs for people: command line, emulator, stand-alone reader, PowerShell module. Imports nothing."""
