@@ -2,13 +2,18 @@
 Messages between server and proxy: the only module of `proxy` that `server` may import.
 
 Subjects and buckets (docs/control-plane.md):
-    work.<pool>.<backup|restore|maintenance>.<task id>   stream WORK, work-queue retention, one message a task
-    events.<session id>.<task id>                        stream EVENTS, what happened, each with an id of its own
-    ask.<pool>.<operation>                               request/reply, queue group: any proxy of the pool answers
-    secrets.<proxy id>                                   request/reply to the server: secrets of a leased task, sealed
-    bucket PROXIES, key <proxy id>                       heartbeat with a time to live
+    work.<pool>.<backup|restore|maintenance>.<task id>
+                                stream WORK, work-queue retention, one message a task
+    events.<session id>.<task id>
+                                stream EVENTS, what happened, each with an id of its own
+    ask.<pool>.<operation>      request/reply, queue group: any proxy of the pool answers
+    secrets.<proxy id>          request/reply to the server: secrets of a leased task, sealed
+    control.<pool>              to every proxy of the pool: a session shall stop (Control)
+    PROXIES, key <proxy id>     bucket: heartbeat with a time to live
+    CHECKPOINTS, key <task id>  bucket: number of the last delivery that left a checkpoint
 
-All bodies are JSON of the structs below. Unknown members are refused: both sides are upgraded together.
+All bodies are JSON of the structs below. Unknown members are refused: both sides are upgraded
+together.
 """
 
 from typing import Literal
@@ -30,6 +35,7 @@ __all__ = [
     "BackupError",
     "BrowseRequest",
     "Conflict",
+    "Control",
     "Counters",
     "Denied",
     "DownloadTicket",
@@ -38,6 +44,7 @@ __all__ = [
     "EventKind",
     "InternalError",
     "ItemOutcome",
+    "JoinDocument",
     "NotFound",
     "ObjectRef",
     "ProxyStatus",
@@ -56,6 +63,7 @@ __all__ = [
 WORK_STREAM = "WORK"
 EVENTS_STREAM = "EVENTS"
 PROXIES_BUCKET = "PROXIES"
+CHECKPOINTS_BUCKET = "CHECKPOINTS"
 HEARTBEAT_S = 3.0
 HEARTBEAT_TTL_S = 15.0
 LEASE_S = 15.0  # JetStream ack_wait: a task whose proxy is silent for so long is delivered again
@@ -67,7 +75,11 @@ EventKind = Literal["leased", "discovered", "progress", "committed", "outcome", 
 
 
 class ObjectRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One protected object. `kind` user, later group, site, team; `id` as the service has it; `name` for people."""
+    """
+    One protected object.
+
+    `kind` user, later group, site, team; `id` as the service has it; `name` for people.
+    """
 
     kind: str
     id: str
@@ -99,7 +111,11 @@ class Counters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ItemOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An item that was not stored as it should: skipped with a cause of the closed list, or failed with a code."""
+    """
+    An item that was not stored as it should.
+
+    Skipped with a cause of the closed list, or failed with a code.
+    """
 
     item: str  # id in the service
     name: str  # for people; kept in the session, never logged
@@ -147,7 +163,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     progress    `counters`, and `done`/`todo` in items where known
     committed   `entry` and `complete`: the commit is durable
     outcome     `outcomes` of single items (at most OUTCOMES_PER_EVENT_MAX)
-    finished    `result`; `error` code and message if failed; `entry` for backup; `report` for verify
+    finished    `result`; `error` code and message if failed; `entry` for backup; `report` for
+                verify
     """
 
     id: str
@@ -171,6 +188,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 OUTCOMES_PER_EVENT_MAX = 200
+OBJECTS_PER_EVENT_MAX = 1000  # more objects: several `discovered` events, then `finished`
 
 
 class ProxyStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,7 +205,11 @@ class ProxyStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SecretsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A proxy asks for what it needs to work on a task or an operation. Answered with SealedSecrets."""
+    """
+    A proxy asks for what it needs to work on a task or an operation.
+
+    Answered with a Reply whose body is SealedSecrets.
+    """
 
     proxy: str
     organization: str | None
@@ -195,14 +217,22 @@ class SecretsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Plain secrets, only ever in memory and inside SealedSecrets. `graph` is the [organization] table of --org."""
+    """
+    Plain secrets, only ever in memory and inside SealedSecrets.
+
+    `graph` is the [organization] table of --org.
+    """
 
     graph: dict[str, str] | None = None
     passphrase: str | None = None
 
 
 class SealedSecrets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """TaskSecrets sealed to the proxy's X25519 key (ephemeral key, HKDF-SHA256, AES-256-GCM); base64 members."""
+    """
+    TaskSecrets sealed to the proxy's X25519 key; base64 members.
+
+    Ephemeral key, HKDF-SHA256, AES-256-GCM; the ciphertext begins with its nonce of 12 bytes.
+    """
 
     ephemeral: str
     ciphertext: str
@@ -227,7 +257,11 @@ class BrowseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DownloadTicket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the server fetches the bytes: https://<host>:<port>/bulk/<ticket>, mutual TLS, once, within `life_s`."""
+    """
+    Where the server fetches the bytes, once, within `life_s`.
+
+    https://<host>:<port>/bulk/<ticket>, mutual TLS; the certificate's name is the proxy's id.
+    """
 
     proxy: str
     host: str
@@ -240,10 +274,37 @@ class DownloadTicket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Answer of ask.*: `body` is JSON of the operation, or the error's class name, code and message."""
+    """
+    Answer of ask.* and secrets.*.
+
+    `body` is JSON of the operation, or the error's class name, code and message are there.
+    """
 
     ok: bool
     body: msgspec.Raw = msgspec.Raw(b"null")
     error_class: str = ""
     error_code: str = ""
     error: str = ""
+
+
+SEAL_CONTEXT = b"strongroom task secrets 1"  # HKDF info and additional data of SealedSecrets
+
+
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Order to every proxy of a pool; repeated by the server until it shows effect."""
+
+    stop_session: str
+
+
+class JoinDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes a process a proxy: written once, when the proxy joins its pool. A secret."""
+
+    proxy: str
+    pool: str
+    nats_url: str
+    nats_user: str
+    nats_password: str
+    ca: str  # PEM: the installation's authority
+    certificate: str  # PEM, of this proxy; its DNS name is the proxy's id
+    private_key: str  # PEM, of the certificate
+    sealing_key: str  # X25519 private key, base64: opens SealedSecrets
