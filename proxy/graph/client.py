@@ -1,0 +1,243 @@
+"""
+Requests to Microsoft Graph as one task makes them: retried, budgeted, counted.
+
+Order of the layers, outermost first: retry by time, budget (every attempt pays and waits), token, transport. Only
+reading calls exist here; the backup application has no right to write.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from proxy.graph.auth import TokenSource, claims_of
+from proxy.graph.budget import Admission, Budget, Meter, Scope
+from proxy.graph.clock import Clock
+from proxy.graph.errors import GraphError, GraphUnavailable
+from proxy.graph.faults import Duty, Fault, Situation, classify
+from proxy.graph.paging import (
+    LinkMachine,
+    Page,
+    PageBody,
+    decode_page,
+    escape_control_characters,
+)
+from proxy.graph.retry import Persistence
+from proxy.graph.settings import OrganizationSettings
+from proxy.graph.transport import ERROR_BYTES_MAX, JSON_BYTES_MAX, BodyReader, Transport
+
+__all__ = ["Call", "GraphClient", "segment"]
+
+VERSION_PATH = "/v1.0"
+REDIRECTS = frozenset({301, 302, 307, 308})
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    One GET to make.
+
+    Args:
+        url: absolute address, or a path below the version ("/users/...").
+        scope: the bucket that pays.
+        what: the kind of request in words, for errors; never a name or address.
+        prefer: values for the one Prefer header.
+        units: expected cost in resource units; 1 for Exchange.
+        patience_s: how long failures are tried again; None: the organization's for pages.
+        follows_link: the address came from the service.
+    """
+
+    url: str
+    scope: Scope
+    what: str
+    prefer: tuple[str, ...] = ()
+    units: float = 1.0
+    patience_s: float | None = None
+    follows_link: bool = False
+
+    def to(self, link: str) -> "Call":
+        """The same call along a link of the service."""
+        return replace(self, url=link, follows_link=True)
+
+
+def segment(text: str) -> str:
+    """A path segment: ids may hold any character."""
+    return quote(text, safe="!@=-_.~,$'()*")
+
+
+class GraphClient:
+    """What a task talks to. Many may share one transport, token source and budget."""
+
+    def __init__(
+        self,
+        settings: OrganizationSettings,
+        transport: Transport,
+        tokens: TokenSource,
+        budget: Budget,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.meter = Meter()
+        self._transport = transport
+        self._tokens = tokens
+        self._budget = budget
+
+    def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """Absolute address of a path below the version; `$` and commas stay readable in the query."""
+        suffix = "?" + urlencode(query, safe="$,()=:/'@", quote_via=quote) if query else ""
+        return f"{self.settings.graph_endpoint}{VERSION_PATH}{path}{suffix}"
+
+    async def get_json(self, call: Call) -> dict[str, Any]:
+        """
+        The JSON object behind `call`.
+
+        Raises:
+            GraphError: as `faults` classifies it, after the time allowed for trying again.
+        """
+
+        async def consume(reader: BodyReader) -> dict[str, Any]:
+            return _object(await reader.read(JSON_BYTES_MAX), call.what)
+
+        return await self.read(call, consume)
+
+    async def get_bytes(self, call: Call, limit: int) -> bytes:
+        """The whole body behind `call`, at most `limit` bytes."""
+        return await self.read(call, lambda reader: reader.read(limit))
+
+    async def page(self, call: Call, machine: LinkMachine) -> Page:
+        """One page of a listing or change feed."""
+
+        async def consume(reader: BodyReader) -> PageBody:
+            return decode_page(await reader.read(JSON_BYTES_MAX))
+
+        if call.follows_link:
+            machine.check_host(call.url)
+        return machine.accept(await self.read(call, consume))
+
+    async def pages(self, call: Call) -> AsyncIterator[Page]:
+        """All pages of a listing, from the first."""
+        machine = LinkMachine(self.settings.graph_endpoint, delta=False)
+        page = await self.page(call, machine)
+        yield page
+        while page.next_link is not None:
+            page = await self.page(call.to(page.next_link), machine)
+            yield page
+
+    async def location(self, call: Call) -> str:
+        """The address that `call` redirects to: a pre-authenticated URL that gets no token."""
+
+        async def redirected(reader: BodyReader) -> str:
+            address = reader.headers.get("Location", "")
+            if not address:
+                raise GraphUnavailable(
+                    f"{call.what}: no address came back.", code="graph-bad-answer"
+                )
+            return address
+
+        return await self.read(call, redirected, redirect=True)
+
+    async def read(
+        self,
+        call: Call,
+        consume: Callable[[BodyReader], Awaitable[T]],
+        *,
+        redirect: bool = False,
+    ) -> T:
+        """Send `call` until it succeeds, and give its body to `consume` (again after a cut)."""
+        url = call.url if "://" in call.url else self.url(call.url)
+
+        async def attempt(admission: Admission) -> T | Fault:
+            token = await self._tokens.token()
+            async with self._transport.open("GET", url, _headers(token, call)) as reader:
+                admission.settle(reader.headers)
+                if reader.status < 300 or (redirect and reader.status in REDIRECTS):
+                    return await consume(reader)
+                fault = await self._fault(reader, call.follows_link)
+            if fault.duty is Duty.TOKEN:
+                claims = claims_of(reader.headers.get("WWW-Authenticate", ""))
+                await self._tokens.replace(token, claims)
+            return fault
+
+        return await self._persist(call, attempt)
+
+    async def read_preauthenticated(
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        consume: Callable[[BodyReader], Awaitable[T]],
+    ) -> T | Fault:
+        """
+        Read a pre-authenticated address: no token goes there, only throttling is waited out here.
+
+        Whoever downloads knows better how to go on (Range, a fresh address), so other faults come back as values and
+        a cut connection is raised at once.
+        """
+
+        async def attempt(admission: Admission) -> tuple[T | Fault] | Fault:
+            async with self._transport.open("GET", call.url, headers) as reader:
+                admission.settle(reader.headers)
+                if reader.status in (200, 206):
+                    return (await consume(reader),)
+                fault = await self._fault(reader, follows_link=False)
+                return fault if fault.duty is Duty.PAUSE else (fault,)
+
+        return (await self._persist(replace(call, patience_s=0.0), attempt))[0]
+
+    async def _persist(self, call: Call, attempt: Callable[[Admission], Awaitable[T | Fault]]) -> T:
+        patience_s = call.patience_s
+        if patience_s is None:
+            patience_s = self.settings.page_patience_s
+        bucket = self._budget.bucket(call.scope)
+        persistence = Persistence(call.what, patience_s, self.clock.monotonic())
+        while True:
+            async with bucket.admit(call.units, self.meter) as admission:
+                try:
+                    result = await attempt(admission)
+                except GraphUnavailable as error:
+                    delay = persistence.after_error(error, self.clock.monotonic())
+                else:
+                    if not isinstance(result, Fault):
+                        return result
+                    if result.duty is Duty.PAUSE:
+                        admission.pause(persistence.pause_s(result))
+                    delay = persistence.after_fault(result, self.clock.monotonic())
+            await self.clock.sleep(delay)
+
+    async def _fault(self, reader: BodyReader, follows_link: bool) -> Fault:
+        body = b""
+        with suppress(GraphUnavailable):
+            body = await reader.read(ERROR_BYTES_MAX)
+        situation = Situation(follows_link=follows_link)
+        now = self.clock.time()
+        return classify(reader.status, reader.headers, body, now=now, situation=situation)
+
+
+def _headers(token: str, call: Call) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {token}"}
+    if call.prefer:
+        headers["Prefer"] = ", ".join(call.prefer)
+    return headers
+
+
+def _object(body: bytes, what: str) -> dict[str, Any]:
+    document: object
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            document = msgspec.json.decode(escape_control_characters(body))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _bad_answer(what) from error
+    if not isinstance(document, dict):
+        raise _bad_answer(what)
+    return document
+
+
+def _bad_answer(what: str) -> GraphError:
+    return GraphUnavailable(f"{what}: the answer is not a JSON object.", code="graph-bad-answer")

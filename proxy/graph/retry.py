@@ -1,0 +1,67 @@
+"""
+How long one request is tried again, and how long to wait before the next attempt. Pure: time comes in as numbers.
+
+Time is the limit, not a count: a service that is away for two minutes must not fail an item, and one that answers
+errors at once must not be asked a hundred times.
+"""
+
+import random
+
+from proxy.graph.errors import GraphError, GraphUnavailable
+from proxy.graph.faults import Duty, Fault
+
+__all__ = ["Persistence"]
+
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
+THROTTLE_PATIENCE_S = 3600.0  # a throttled bucket recovers; giving up would only start it over
+PAUSE_WITHOUT_WORD_S = 5.0  # a throttling answer without Retry-After
+TOKEN_TRIES_MAX = 1
+RETRIED_CODES = frozenset({"graph-no-connection", "graph-connection-cut", "graph-bad-answer"})
+
+
+class Persistence:
+    """The attempts at one request: after each failure it says how long to wait, or raises."""
+
+    def __init__(self, what: str, patience_s: float, now: float) -> None:
+        self._what = what
+        self._patience_s = patience_s
+        self._began = now
+        self._tries = 0
+        self._token_tries = 0
+        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
+    def pause_s(self, fault: Fault) -> float:
+        """How long the bucket pauses for a throttling answer."""
+        return PAUSE_WITHOUT_WORD_S if fault.retry_after_s is None else fault.retry_after_s
+
+    def after_error(self, error: GraphUnavailable, now: float) -> float:
+        """Seconds to wait after a connection that failed; raises `error` when that does not help."""
+        if error.code not in RETRIED_CODES:
+            raise error
+        return self._backoff(error, now, None)
+
+    def after_fault(self, fault: Fault, now: float) -> float:
+        """Seconds to wait after an unsuccessful answer; raises its error when that does not help."""
+        self._check(fault)
+        if fault.duty is Duty.TOKEN:
+            return 0.0
+        if fault.duty is Duty.PAUSE:
+            # The bucket is fenced: the wait is done there, for everybody.
+            if now + self.pause_s(fault) > self._began + max(THROTTLE_PATIENCE_S, self._patience_s):
+                raise fault.to_error(self._what)
+            return 0.0
+        return self._backoff(fault.to_error(self._what), now, fault.retry_after_s)
+
+    def _check(self, fault: Fault) -> None:
+        self._token_tries += fault.duty is Duty.TOKEN
+        spent = fault.tries_max is not None and self._tries + 1 >= fault.tries_max
+        if fault.duty is Duty.GIVE_UP or self._token_tries > TOKEN_TRIES_MAX or spent:
+            raise fault.to_error(self._what)
+
+    def _backoff(self, error: GraphError, now: float, pause: float | None) -> float:
+        longest = min(BACKOFF_FIRST_S * 2 ** min(self._tries, 10), BACKOFF_MAX_S)
+        self._tries += 1
+        delay = max(self._random.uniform(longest / 2, longest), pause or 0.0)
+        if now + delay > self._began + self._patience_s:
+            raise error
+        return delay

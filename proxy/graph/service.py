@@ -1,0 +1,51 @@
+"""What all tasks of one organization share: connections, token, budget. One per organization and process."""
+
+from types import TracebackType
+
+from proxy.graph.auth import TokenSource
+from proxy.graph.budget import Budget, BudgetLimits
+from proxy.graph.client import GraphClient
+from proxy.graph.clock import Clock, SystemClock
+from proxy.graph.settings import OrganizationSettings
+from proxy.graph.transport import Transport
+
+__all__ = ["GraphService"]
+
+
+class GraphService:
+    """Open in a running event loop, close with `close` or as a context."""
+
+    def __init__(
+        self,
+        settings: OrganizationSettings,
+        version: str,
+        *,
+        clock: Clock | None = None,
+        limits: BudgetLimits | None = None,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        limits = limits or BudgetLimits(share=settings.budget_share, licenses=settings.licenses)
+        self._budget = Budget(self._clock, limits)
+        self._transport = Transport(settings, version)
+        self._tokens = TokenSource(settings, self._transport)
+
+    def client(self) -> GraphClient:
+        """A client for one task, with a meter of its own."""
+        return GraphClient(self.settings, self._transport, self._tokens, self._budget, self._clock)
+
+    async def close(self) -> None:
+        """Close connections and the sign-in thread."""
+        self._tokens.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> "GraphService":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
