@@ -1,0 +1,1 @@
+"""PostgreSQL: how a named query runs (`connector`), what it means (the other modules), its text."""
