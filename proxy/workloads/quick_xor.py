@@ -14,8 +14,8 @@ __all__ = ["QuickXor"]
 
 ROW_BYTES = 160
 ROW_BITS = ROW_BYTES * 8
-FOLDS = 10
-BLOCK_BYTES = ROW_BYTES << FOLDS  # 160 KiB: the working set of the folding stays in the cache
+FOLDS = 8
+BLOCK_BYTES = ROW_BYTES << FOLDS  # 40 KiB: the working set of the folding stays in the cache
 RING_BITS = 160
 SHIFT_BITS = 11
 
@@ -46,17 +46,19 @@ class QuickXor:
     def update(self, data: bytes) -> None:
         """Add bytes, any number."""
         self._length += len(data)
-        if not self._pending and len(data) >= BLOCK_BYTES:
-            view = memoryview(data)
-            end = len(data) - len(data) % BLOCK_BYTES
-            for start in range(0, end, BLOCK_BYTES):
-                self._row ^= _fold(view[start : start + BLOCK_BYTES])
-            self._pending += view[end:]
+        view = memoryview(data)
+        missing = BLOCK_BYTES - len(self._pending)
+        if len(view) < missing:
+            self._pending += view
             return
-        self._pending += data
-        while len(self._pending) >= BLOCK_BYTES:
-            self._row ^= _fold(bytes(self._pending[:BLOCK_BYTES]))
-            del self._pending[:BLOCK_BYTES]
+        if self._pending:
+            self._row ^= _fold(bytes(self._pending) + view[:missing])
+            self._pending.clear()
+            view = view[missing:]
+        end = len(view) - len(view) % BLOCK_BYTES
+        for start in range(0, end, BLOCK_BYTES):
+            self._row ^= _fold(view[start : start + BLOCK_BYTES])
+        self._pending += view[end:]
 
     def digest(self) -> bytes:
         """The 20 bytes of the hash so far."""
