@@ -57,7 +57,5 @@ async def migrate(connector: Connector) -> int:
             )
         for migration in known[present:]:
             await transaction.script(migration.text)
-            await transaction.run(
-                "schema.note", version=migration.version, name=migration.name
-            )
+            await transaction.run("schema.note", version=migration.version, name=migration.name)
     return len(known)

@@ -467,3 +467,7 @@ DELETE FROM tokens WHERE hash = :hash;
 -- name: tokens.trim
 -- Nobody can use them any more.
 DELETE FROM tokens WHERE expires_at < now();
+
+-- name: tasks.first
+-- The first unit of a kind in a run.
+SELECT * FROM tasks WHERE session = :session AND kind = :kind ORDER BY id LIMIT 1;
