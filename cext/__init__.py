@@ -6,27 +6,30 @@ is the only switch between the two. STRONGROOM_KERNELS=compiled or =reference is
 not there fails the import. Without it the compiled kernel is taken when it was built.
 """
 
+import importlib
 import os
+from types import ModuleType
 from typing import Literal
 
 _demand = os.environ.get("STRONGROOM_KERNELS", "")
 if _demand not in ("", "compiled", "reference"):
     raise ImportError(f"STRONGROOM_KERNELS={_demand!r}: say compiled or reference")
 
-if _demand == "reference":
-    from cext.reference import gear
+implementation: Literal["compiled", "reference"]
 
-    implementation: Literal["compiled", "reference"] = "reference"
-else:
-    try:
-        from cext import gear
 
-        implementation = "compiled"
-    except ImportError:
-        if _demand == "compiled":
-            raise
-        from cext.reference import gear
+def _kernel(name: str) -> ModuleType:
+    """The kernel `name`: compiled unless the twin is demanded, or all there is and not ruled out."""
+    if _demand != "reference":
+        try:
+            return importlib.import_module(f"cext.{name}")
+        except ImportError:
+            if _demand == "compiled":
+                raise
+    return importlib.import_module(f"cext.reference.{name}")
 
-        implementation = "reference"
+
+gear = _kernel("gear")
+implementation = "reference" if gear.__name__.startswith("cext.reference") else "compiled"
 
 __all__ = ["gear", "implementation"]

@@ -108,7 +108,5 @@ class InternalError(BackupError):
 
     duty = "report the bug"
 
-    def __init__(
-        self, message: str, *, code: str = "internal-error", **context: str | int
-    ) -> None:
+    def __init__(self, message: str, *, code: str = "internal-error", **context: str | int) -> None:
         super().__init__(message, code=code, **context)

@@ -7,3 +7,16 @@ turn           the work between two commits of one write session
 slice          what one task adds to its protected object in one turn; becomes an entry of the manifest
 restore point  state of protected objects at a time, as users see it
 """
+
+from repository.points import PointDraft
+from repository.repository import Repository, create_repository, open_repository
+from repository.settings import Places, default_places
+
+__all__ = [
+    "Places",
+    "PointDraft",
+    "Repository",
+    "create_repository",
+    "default_places",
+    "open_repository",
+]

@@ -1,0 +1,141 @@
+"""
+Catalogs: browsable rows of one protected object and workload (docs/format.md, "Catalogs").
+
+A catalog is a list of parts, oldest first; a row of a later part replaces the row of the same id before it, a removed row
+takes it away. Parts are Parquet, rows by creation time, then id, so that change clusters at the end. Eight parts of
+one level are merged into one of the next level: a base is never rewritten for a small change.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import Corruption
+from engine.limits import CATALOG_PARTS_PER_LEVEL_MAX
+from engine.parts import Part, checked_part
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.binary()),
+        ("container", pa.binary()),
+        ("name", pa.binary()),
+        ("kind", pa.string()),
+        ("size", pa.int64()),
+        ("created_ns", pa.int64()),
+        ("modified_ns", pa.int64()),
+        ("version", pa.string()),
+        ("meta", pa.binary()),
+        ("parts", pa.binary()),
+        ("removed", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One container or item.
+
+    Attributes:
+        id: unique within the catalog. container: id of the row that holds it, b"" at the top.
+        name: for people; bytes, because file names need not be UTF-8. kind: "container" or the workload's word.
+        size: plain bytes. created_ns, modified_ns: nanoseconds since 1970 UTC.
+        version: what decides that an item is unchanged. meta: JSON of the workload.
+    """
+
+    id: bytes
+    container: bytes
+    name: bytes
+    kind: str
+    size: int = 0
+    created_ns: int = 0
+    modified_ns: int = 0
+    version: str = ""
+    meta: bytes = b"{}"
+    parts: tuple[Part, ...] = field(default=())
+    removed: bool = False
+
+
+def removed_row(row_id: bytes) -> Row:
+    """The row that takes `row_id` away."""
+    return Row(row_id, b"", b"", "removed", removed=True)
+
+
+def encode_parts(parts: Sequence[Part]) -> bytes:
+    """Parts of a row as they stand in its `parts` column."""
+    if not parts:
+        return b""
+    return msgspec.msgpack.encode([(part.role, part.size, part.chunks) for part in parts])
+
+
+def decode_parts(packed: bytes) -> tuple[Part, ...]:
+    """Reverse of `encode_parts`. Corruption otherwise."""
+    if not packed:
+        return ()
+    try:
+        rows = msgspec.msgpack.decode(packed, type=list[tuple[str, int, bytes]])
+    except msgspec.DecodeError as error:
+        raise Corruption("the parts of a row cannot be read", code="catalog-corrupt") from error
+    return tuple(checked_part(role, size, chunks) for role, size, chunks in rows)
+
+
+def encode_catalog_part(rows: Iterable[Row]) -> bytes:
+    """Parquet bytes of one catalog part."""
+    ordered = sorted(rows, key=lambda row: (row.created_ns, row.id))
+    columns = {
+        name: [getattr(row, name) for row in ordered] for name in SCHEMA.names if name != "parts"
+    }
+    columns["parts"] = [encode_parts(row.parts) for row in ordered]
+    table = pa.Table.from_pydict(columns, schema=SCHEMA)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, compression="zstd", row_group_size=65536, use_dictionary=["container", "kind"]
+    )
+    return bytes(sink.getvalue())
+
+
+def decode_catalog_part(data: bytes) -> pa.Table:
+    """Table of one catalog part. Corruption if it is not one."""
+    try:
+        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise Corruption("a catalog part cannot be read", code="catalog-corrupt") from error
+    if table.schema.names != SCHEMA.names:
+        raise Corruption("a catalog part has other columns", code="catalog-corrupt")
+    return table
+
+
+def row_at(table: pa.Table, index: int) -> Row:
+    """Row `index` of a decoded part."""
+    values = {name: table.column(name)[index].as_py() for name in SCHEMA.names}
+    values["parts"] = decode_parts(values["parts"])
+    return Row(**values)
+
+
+def rows_of(table: pa.Table) -> Iterable[Row]:
+    """All rows of a decoded part, in order."""
+    for batch in table.to_batches(max_chunksize=4096):
+        columns = [batch.column(name).to_pylist() for name in SCHEMA.names]
+        for values in zip(*columns, strict=True):
+            made = dict(zip(SCHEMA.names, values, strict=True))
+            made["parts"] = decode_parts(made["parts"])
+            yield Row(**made)
+
+
+def parts_to_merge(levels: Sequence[int]) -> int:
+    """
+    How many of the newest parts are merged into one of the next level, given the levels oldest first.
+
+    0 while fewer than eight stand at the newest part's level.
+    """
+    if not levels:
+        return 0
+    count = 0
+    for level in reversed(levels):
+        if level != levels[-1]:
+            break
+        count += 1
+    return count if count >= CATALOG_PARTS_PER_LEVEL_MAX else 0

@@ -1,0 +1,29 @@
+"""The real clock and entropy: the only code of the repository that reads time or randomness."""
+
+import os
+import secrets
+from datetime import UTC, datetime
+
+
+def random_bytes(count: int) -> bytes:
+    """`count` random bytes from the operating system."""
+    return secrets.token_bytes(count)
+
+
+def now() -> str:
+    """RFC 3339 UTC with microseconds; for people, no rule rests on it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine; empty where the system does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,60 @@
+"""Object class to object name; docs/format.md, "Objects"."""
+
+from engine.errors import Corruption
+from engine.ids import ObjectId, WriterId, object_id, writer_id
+from engine.seal import ObjectClass
+
+CONFIG = "config"
+PROBE = "probe"
+KEYS = "keys/"
+PACKS = "pack/"
+RUNS = "run/"
+MANIFESTS = "manifest/"
+POINTS = "point/"
+CELLS = "sess/"
+GENERATIONS = "gc/"
+
+_PACK_LETTER = {ObjectClass.DATA_PACK: "d", ObjectClass.METADATA_PACK: "m"}
+
+
+def pack_name(object_class: ObjectClass, pack: ObjectId) -> str:
+    """pack/<d|m>/<first two digits>/<id>."""
+    return f"{PACKS}{_PACK_LETTER[object_class]}/{pack[:2]}/{pack}"
+
+
+def parse_pack_name(name: str) -> tuple[ObjectClass, ObjectId]:
+    """Reverse of `pack_name`; Corruption if a foreign object lies there."""
+    for object_class, letter in _PACK_LETTER.items():
+        if name.startswith(f"{PACKS}{letter}/"):
+            return object_class, object_id(name.rpartition("/")[2])
+    raise Corruption(f"{name} is not a pack", code="name-corrupt")
+
+
+def run_name(run: str) -> str:
+    """run/<id>."""
+    return f"{RUNS}{object_id(run)}"
+
+
+def manifest_name(manifest: str) -> str:
+    """manifest/<id>."""
+    return f"{MANIFESTS}{object_id(manifest)}"
+
+
+def point_name(point: str) -> str:
+    """point/<id>."""
+    return f"{POINTS}{point}"
+
+
+def cell_name(writer: WriterId) -> str:
+    """sess/<writer>."""
+    return f"{CELLS}{writer}"
+
+
+def cell_writer(name: str) -> WriterId:
+    """Reverse of `cell_name`."""
+    return writer_id(name.removeprefix(CELLS))
+
+
+def generation_name(number: int) -> str:
+    """gc/<number>, ten digits, so that names sort as numbers."""
+    return f"{GENERATIONS}{number:010d}"

@@ -1,0 +1,111 @@
+"""Restore points: one per job session, naming for every object its newest complete entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from engine.errors import Conflict, NotFound, UsageError
+from engine.keys import SALT_BYTES, KeySet
+from engine.manifest import (
+    PointEntry,
+    PointForm,
+    decode_point,
+    encode_point,
+    public_key_of,
+)
+from engine.seal import ObjectClass, open_object, seal_object
+from engine.version import FORMAT_VERSION
+from repository import ambient
+from repository.blobstore.protocol import BlobStore
+from repository.entries import Entry
+from repository.layout import POINTS, point_name
+
+POINT_ID_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PointDraft:
+    """A restore point to be: `session` decides its id, so that sealing twice makes one."""
+
+    name: str
+    session: str
+    result: str
+    entries: tuple[Entry, ...]
+
+
+def point_id(session: str) -> str:
+    """16 hex digits: the id of the restore point of a job session."""
+    return blake3(b"strongroom point " + session.encode()).hexdigest()[:POINT_ID_DIGITS]
+
+
+def seal_point(
+    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, draft: PointDraft
+) -> PointForm:
+    """Write the restore point of a session; if it is there already, that one counts."""
+    form = PointForm(
+        format=FORMAT_VERSION,
+        repository=repository,
+        id=point_id(draft.session),
+        name=draft.name,
+        created_at=ambient.now(),
+        session=draft.session,
+        result=draft.result,
+        entries=tuple(
+            PointEntry(e.form.object, e.form.workload, e.ref, e.form.items, e.form.bytes)
+            for e in draft.entries
+        ),
+        public_key=public_key_of(keys.signing_seed),
+    )
+    name = point_name(form.id)
+    plain = encode_point(form, keys.signing_seed)
+    salt = ambient.random_bytes(SALT_BYTES)
+    try:
+        store.put_new(name, seal_object(keys, ObjectClass.POINT, uuid, salt, plain, name))
+    except Conflict:
+        return read_point(store, keys, repository, uuid, name)
+    return form
+
+
+def read_point(
+    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, name: str
+) -> PointForm:
+    """The restore point stored as `name`."""
+    plain = open_object(keys, ObjectClass.POINT, uuid, store.get(name), name)
+    return decode_point(plain, repository, keys.signing_seed)
+
+
+def read_points(store: BlobStore, keys: KeySet, repository: str, uuid: bytes) -> list[PointForm]:
+    """All restore points, oldest first."""
+    found = [read_point(store, keys, repository, uuid, blob.name) for blob in store.list(POINTS)]
+    return sorted(found, key=lambda point: (point.created_at, point.id))
+
+
+def resolve_point(points: Sequence[PointForm], text: str) -> PointForm:
+    """
+    The restore point that a POINT argument names: an id, a unique prefix of one, `latest` or `NAME:latest`.
+
+    `points` oldest first. NotFound or UsageError say what to do.
+    """
+    name, _, last = text.rpartition(":")
+    if last == "latest":
+        chosen = [p for p in points if not name or p.name == name]
+        if not chosen:
+            what = (
+                f"no restore point has the name {name!r}"
+                if name
+                else "there is no restore point yet"
+            )
+            raise NotFound(f"{what}: `strongroom points` lists them", code="point-not-found")
+        return chosen[-1]
+    matches = [p for p in points if text and p.id.startswith(text)]
+    if len(matches) > 1:
+        raise UsageError(
+            f"{text!r} begins {len(matches)} ids: give more digits", code="point-ambiguous"
+        )
+    if not matches:
+        raise NotFound(
+            f"no restore point begins with {text!r}: `strongroom points` lists them",
+            code="point-not-found",
+        )
+    return matches[0]

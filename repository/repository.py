@@ -1,0 +1,286 @@
+"""
+One repository: the object that everything else holds.
+
+It reads the state (cells, generation, runs, manifests), keeps the index in step with it, and hands out readers, write
+sessions, catalogs and restore points. Thread-safe; one refresh at a time.
+"""
+
+import contextlib
+import fcntl
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from blake3 import blake3
+
+from engine.errors import Conflict, Corruption, NotFound, UsageError
+from engine.ids import WriterId, writer_id
+from engine.keys import KdfCost, KeySet
+from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
+from engine.parts import Part
+from engine.run import Run, decode_run
+from engine.seal import ObjectClass, open_object
+from repository import ambient
+from repository.blobstore.addresses import create_store, open_store
+from repository.blobstore.protocol import BlobStore
+from repository.catalogs import Catalog
+from repository.entries import Entries, Entry
+from repository.index import Index
+from repository.keyring import add_key, new_key_set, open_key_set
+from repository.layout import CONFIG, PROBE, manifest_name, run_name
+from repository.points import PointDraft, read_points, resolve_point, seal_point
+from repository.reader import Reader
+from repository.session import WriteSession
+from repository.settings import ConfigForm, Places, default_places, new_config, read_config
+from repository.state import State, read_state
+from repository.witness import Witness
+
+REFRESH_ATTEMPTS_MAX = 5
+IDENTITIES_MAX = 64
+PASSPHRASE_CHARACTERS_MIN = 8
+
+
+class Repository:
+    """See the module head. Made by `create_repository` and `open_repository`."""
+
+    def __init__(self, store: BlobStore, keys: KeySet, config: ConfigForm, places: Places) -> None:
+        self.store = store
+        self.keys = keys
+        self.config = config
+        self.id = config.repository
+        self.uuid = bytes.fromhex(config.repository)
+        self._state_dir = places.state_dir / self.id
+        self._witness = Witness(self._state_dir / "seen.json")
+        self.index = Index(places.cache_dir / self.id / "index")
+        self.reader = Reader(store, keys, self.uuid, self.index)
+        self.entries = Entries()
+        self._lock = threading.RLock()
+        self._sessions = 0
+        self._state: State | None = None
+        try:
+            self.refresh()
+        except BaseException:
+            self.index.close()
+            raise
+
+    @property
+    def state(self) -> State:
+        """The state as of the newest refresh."""
+        assert self._state is not None
+        return self._state
+
+    def close(self) -> None:
+        """Let go of the local cache."""
+        self.index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def refresh(self) -> State:
+        """Read the state anew and bring index and entries in step. Corruption if something named is missing."""
+        with self._lock:
+            for attempt in range(1, REFRESH_ATTEMPTS_MAX + 1):
+                state = read_state(self.store, self.keys, self.uuid, self._witness.generation)
+                try:
+                    self.index.sync(state.runs, self._load_run)
+                    self._take_manifests(state)
+                    break
+                except NotFound as error:
+                    # a newer generation may have replaced it between the reads
+                    if attempt == REFRESH_ATTEMPTS_MAX:
+                        raise Corruption(
+                            f"an object that the repository names is missing: {error}",
+                            code="object-missing",
+                        ) from error
+            self._witness.check(state)
+            self._state = state
+            return state
+
+    def _take_manifests(self, state: State) -> None:
+        known = self.entries.manifests
+        if set(known) - set(state.manifests):
+            fresh = Entries()
+        else:
+            fresh = self.entries
+        for manifest in state.manifests:
+            if manifest not in fresh.manifests:
+                fresh.add(manifest, known.get(manifest) or self.load_manifest(manifest))
+        self.entries = fresh
+
+    def _load_sealed(self, object_class: ObjectClass, name: str) -> bytes:
+        stored = self.store.get(name)
+        if blake3(stored).hexdigest() != name.rpartition("/")[2]:
+            raise Corruption(f"{name} is damaged", code="object-corrupt")
+        return open_object(self.keys, object_class, self.uuid, stored)
+
+    def _load_run(self, run: str) -> Run:
+        return decode_run(self._load_sealed(ObjectClass.RUN, run_name(run)))
+
+    def load_manifest(self, manifest: str) -> ManifestForm:
+        """Read and check one manifest."""
+        plain = self._load_sealed(ObjectClass.MANIFEST, manifest_name(manifest))
+        return decode_manifest(plain, self.id, self.keys.signing_seed)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def catalog(self, entry: Entry) -> Catalog:
+        """Merged rows of an entry."""
+        return Catalog.load(entry.form.catalog, self.reader)
+
+    def checkpoint(self, entry: Entry) -> bytes | None:
+        """The checkpoint stored with an entry."""
+        form = entry.form.checkpoint
+        return None if form is None else self.reader.read_all(part_from(form))
+
+    def read(self, part: Part) -> Iterator[bytes]:
+        """Plain bytes of a part, chunk by chunk, each checked."""
+        return self.reader.read(part)
+
+    def read_all(self, part: Part) -> bytes:
+        """Plain bytes of a part."""
+        return self.reader.read_all(part)
+
+    def points(self) -> list[PointForm]:
+        """All restore points, oldest first."""
+        return read_points(self.store, self.keys, self.id, self.uuid)
+
+    def point(self, text: str) -> PointForm:
+        """The restore point that a POINT argument names."""
+        return resolve_point(self.points(), text)
+
+    def seal_point(self, draft: PointDraft) -> PointForm:
+        """Write the restore point of a session; a second time it is the same one."""
+        return seal_point(self.store, self.keys, self.id, self.uuid, draft)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def write_session(self, identity: str | None = None) -> WriteSession:
+        """
+        Begin a write session.
+
+        Args:
+            identity: the writer's permanent name; by default one of this machine's command line identities, which is
+                free. Conflict if the identity is in use by another process of this machine.
+        """
+        writer, lock = self._identity(identity)
+        try:
+            return WriteSession(self, writer, lock.close)
+        except BaseException:
+            lock.close()
+            raise
+
+    def _identity(self, identity: str | None) -> tuple[WriterId, IO[bytes]]:
+        folder = self._state_dir / "identities"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if identity is not None:
+            lock = _try_lock(folder / writer_id(identity))
+            if lock is None:
+                raise Conflict(
+                    f"writer {identity} is in use by another process", code="writer-busy"
+                )
+            return writer_id(identity), lock
+        for path in sorted(folder.glob("cli-*")):
+            lock = _try_lock(path)
+            if lock is not None:
+                return writer_id(path.name), lock
+        if len(list(folder.iterdir())) >= IDENTITIES_MAX:
+            raise Conflict("too many writers run on this machine", code="writer-busy")
+        path = folder / f"cli-{secrets.token_hex(8)}"
+        lock = _try_lock(path)
+        if lock is None:
+            raise Conflict("a fresh identity is in use", code="writer-busy")
+        return writer_id(path.name), lock
+
+
+def _try_lock(path: Path) -> IO[bytes] | None:
+    """The file of an identity, locked for this process; None if it is in use."""
+    file = open(path, "ab")  # noqa: SIM115 - it stays open as long as the lock is held
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def create_repository(
+    address: str, passphrase: str, *, places: Places | None = None, cost: KdfCost | None = None
+) -> Repository:
+    """
+    Make an empty repository at `address` and open it.
+
+    Raises:
+        Conflict: something is there. UsageError: the passphrase is too short.
+    """
+    check_passphrase(passphrase)
+    store = create_store(address)
+    repository = ambient.random_bytes(16)
+    swaps = probe_compare_and_swap(store)
+    config = new_config(repository.hex(), ambient.now(), compare_and_swap=swaps)
+    keys = new_key_set(blake3(config).digest())
+    add_key(store, keys, passphrase, repository, cost or KdfCost())
+    store.put_new(CONFIG, config)  # last: without it there is no repository
+    return open_repository(address, passphrase, places)
+
+
+def check_passphrase(passphrase: str) -> None:
+    """UsageError unless the passphrase has at least PASSPHRASE_CHARACTERS_MIN characters."""
+    if len(passphrase) < PASSPHRASE_CHARACTERS_MIN:
+        raise UsageError(
+            f"the passphrase needs at least {PASSPHRASE_CHARACTERS_MIN} characters",
+            code="passphrase-short",
+        )
+
+
+def open_repository(address: str, passphrase: str, places: Places | None = None) -> Repository:
+    """
+    Open the repository at `address`.
+
+    Raises:
+        NotFound, UsageError: there is none. Denied: wrong passphrase. Unsupported: a newer program's. Corruption.
+    """
+    store = open_store(address)
+    stored = store.get(CONFIG)
+    config = read_config(stored, store.describe())
+    keys = open_key_set(store, passphrase, bytes.fromhex(config.repository))
+    if keys.config_digest != blake3(stored).digest():
+        raise Corruption(
+            "the config of the repository was changed or damaged: put it back from a copy",
+            code="config-corrupt",
+        )
+    return Repository(store, keys, config, places or default_places())
+
+
+def probe_compare_and_swap(store: BlobStore) -> bool:
+    """Whether of two racing swaps of one object exactly one wins, at creation and at replacement."""
+    first = _race(store, None)
+    return first is not None and _race(store, first) is not None
+
+
+def _race(store: BlobStore, expected: str | None) -> str | None:
+    """Two writers swap the probe at once: the winner's tag if there is exactly one."""
+    won: list[str] = []
+
+    def swap(data: bytes) -> None:
+        with contextlib.suppress(Conflict):
+            won.append(store.replace(PROBE, data, expected))
+
+    racers = [threading.Thread(target=swap, args=(secrets.token_bytes(16),)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    return won[0] if len(won) == 1 else None

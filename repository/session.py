@@ -1,0 +1,460 @@
+"""
+The write session: one writer, its cell, one turn after the other (docs/format.md, "Commit").
+
+begin   swap the own cell to the next active turn, *then* read generation, cells and runs
+store   chunks that are in no usable pack go to new packs
+commit  packs, then runs, then the manifest, then swap the cell: the only commit point
+
+A session whose turn was revoked, or that met a failure while storing, is broken: it raises Fenced or the failure at every
+call, and the work goes on in a new session from the last committed checkpoint.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from blake3 import blake3
+from typing_extensions import Buffer
+
+from engine import commit as protocol
+from engine.catalog import encode_catalog_part, parts_to_merge
+from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table
+from engine.commit import CellForm
+from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
+from engine.ids import ChunkId, WriterId
+from engine.keys import SALT_BYTES
+from engine.limits import RUN_CHUNKS_MAX
+from engine.manifest import (
+    CatalogPart,
+    EntryForm,
+    EntryRef,
+    ManifestForm,
+    ObjectKey,
+    encode_manifest,
+    entries_root,
+    part_form,
+    part_from,
+    public_key_of,
+)
+from engine.parts import Part, part_of
+from engine.run import RunPack, encode_run
+from engine.seal import ObjectClass, open_object, seal_object
+from engine.version import FORMAT_VERSION
+from repository import ambient
+from repository.catalogs import Catalog, merged_part
+from repository.entries import Entry
+from repository.layout import cell_name, manifest_name, pack_name, run_name
+from repository.packer import Packer
+from repository.slices import Pending, Slice
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+PART_BUFFER_BYTES = 4 * 1024 * 1024
+COMMIT_ATTEMPTS_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A durable commit: its manifest and the entry of every slice in it."""
+
+    manifest: str
+    entries: dict[Slice, EntryRef]
+    bytes_stored: int
+
+
+class WriteSession:
+    """See the module head. `store`, `open_part` and slices from any thread; one commit at a time."""
+
+    def __init__(
+        self, repository: "Repository", writer: WriterId, release: Callable[[], None]
+    ) -> None:
+        self._repository = repository
+        self._writer = writer
+        self._release = release
+        self._keys = repository.keys
+        self._uuid = repository.uuid
+        form = repository.config.chunker
+        self._chunker = ChunkerParams(
+            keyed_table(self._keys.chunker_key), form.min, form.normal, form.max
+        )
+        self._lock = threading.RLock()
+        self._commit_lock = threading.Lock()
+        self._data = Packer(repository.store, self._keys, self._uuid, ObjectClass.DATA_PACK)
+        self._metadata = Packer(repository.store, self._keys, self._uuid, ObjectClass.METADATA_PACK)
+        self._new: dict[ChunkId, int] = {}  # chunk stored by this session -> number of its flush
+        self._flushes = 0
+        self._slices: list[Slice] = []
+        self._failure: BackupError | None = None
+        self._tag: str | None = None
+        self._cell: CellForm | None = None
+        self._begin()
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Swap the cell to the next active turn, then read what counts."""
+        store, name = self._repository.store, cell_name(self._writer)
+        try:
+            stored, self._tag = store.get_tagged(name)
+            plain = open_object(self._keys, ObjectClass.CELL, self._uuid, stored, name)
+            before: CellForm | None = protocol.decode_cell(plain, self._writer)
+        except NotFound:
+            before = None
+        watermark = self._repository.state.generation.watermarks.get(self._writer, 0)
+        self._swap(protocol.begin(before, self._writer, watermark))
+        self._repository.refresh()
+
+    def _swap(self, cell: CellForm) -> None:
+        name = cell_name(self._writer)
+        salt = ambient.random_bytes(SALT_BYTES)
+        stored = seal_object(
+            self._keys, ObjectClass.CELL, self._uuid, salt, protocol.encode(cell), name
+        )
+        try:
+            self._tag = self._repository.store.replace(name, stored, self._tag)
+        except (Conflict, Unavailable) as error:
+            # the answer may have been lost: the cell tells whether these bytes arrived
+            found, tag = self._repository.store.get_tagged(name)
+            if found != stored:
+                if isinstance(error, Unavailable):
+                    raise
+                raise Fenced("the turn was revoked or taken over", code="turn-revoked") from error
+            self._tag = tag
+        self._cell = cell
+
+    # -- storing ---------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """The collector generation that references are decided under."""
+        return self._repository.state.generation.number
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes of packs stored by this session so far."""
+        return self._data.bytes_stored + self._metadata.bytes_stored
+
+    def store(self, role: str, data: Buffer) -> Part:
+        """Chunk, deduplicate and queue one part; returns before it is durable."""
+        return self._store(role, data, self._data)
+
+    def open_part(self, role: str) -> "PartWriter":
+        """A part of any size, written piece by piece."""
+        return PartWriter(self, role)
+
+    def _store(self, role: str, data: Buffer, packer: Packer) -> Part:
+        view = memoryview(data)
+        references = self._store_chunks(view, cut(view, self._chunker), packer)
+        return part_of(role, references, self.generation)
+
+    def _store_chunks(
+        self, view: memoryview, ends: Sequence[int], packer: Packer
+    ) -> list[tuple[ChunkId, int]]:
+        references = []
+        start = 0
+        for end in ends:
+            piece = view[start:end]
+            references.append((self._store_chunk(piece, packer), end - start))
+            start = end
+        return references
+
+    def _store_chunk(self, piece: memoryview, packer: Packer) -> ChunkId:
+        chunk = chunk_id(piece, self._keys.id_key)
+        with self._lock:
+            self._raise_failure()
+            if chunk in self._new or self._stored_before(chunk):
+                return chunk
+            try:
+                packer.add(chunk, bytes(piece))
+            except BackupError as error:
+                self._failure = error
+                raise
+            self._new[chunk] = self._flushes
+            return chunk
+
+    def _stored_before(self, chunk: ChunkId) -> bool:
+        """Whether a usable pack holds the chunk; chunks only in condemned packs count as new."""
+        location = self._repository.index.locate(chunk)
+        if location is None:
+            return False
+        return self._repository.state.usable(pack_name(location.object_class, location.pack))
+
+    def _confirm(self, parts: Sequence[Part]) -> None:
+        """Decide references of an earlier generation again."""
+        for part in parts:
+            if part.generation in (self.generation, -1):
+                continue
+            for chunk, _ in part.references():
+                if chunk not in self._new and not self._stored_before(chunk):
+                    raise Conflict("a part must be stored again", code="part-stale")
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    # -- slices ----------------------------------------------------------------------------------
+
+    def open_slice(
+        self,
+        key: ObjectKey,
+        workload: str,
+        session: str,
+        *,
+        previous: Entry | None = None,
+        parents: tuple[EntryRef, ...] | None = None,
+    ) -> Slice:
+        """
+        Begin (or go on with) an object's workload.
+
+        Args:
+            session: id of the job session, kept in the entries.
+            previous: the entry whose rows and checkpoint are taken over; None starts empty.
+            parents: all heads that the next entry follows; by default `previous` alone.
+        """
+        catalog, checkpoint = Catalog(), None
+        if previous is not None:
+            catalog = self._repository.catalog(previous)
+            checkpoint = self._repository.checkpoint(previous)
+        if parents is None:
+            parents = () if previous is None else (previous.ref,)
+        made = Slice(
+            key,
+            workload,
+            session,
+            previous=previous,
+            parents=parents,
+            catalog=catalog,
+            checkpoint=checkpoint,
+            confirm=self._confirm,
+        )
+        with self._lock:
+            self._slices.append(made)
+        return made
+
+    def drop_slice(self, slice_: Slice) -> None:
+        """Forget a slice whose task failed; what it did not commit is not kept."""
+        with self._lock:
+            if slice_ in self._slices:
+                self._slices.remove(slice_)
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait for a commit, over all slices."""
+        with self._lock:
+            return sum(slice_.pending_rows for slice_ in self._slices)
+
+    # -- commit ----------------------------------------------------------------------------------
+
+    def commit(self) -> Commit | None:
+        """
+        Make every slice's news durable and begin the next turn; None if there is nothing to say.
+
+        Raises: Fenced when the turn was revoked; Unavailable or Denied when storing failed. The session is broken then.
+        """
+        with self._commit_lock:
+            with self._lock:
+                self._raise_failure()
+                taken = [(s, p) for s in self._slices if (p := s.take()) is not None]
+            if not taken:
+                return None
+            try:
+                return self._commit(taken)
+            except BackupError as error:
+                self._failure = error
+                raise
+
+    def _commit(self, taken: list[tuple[Slice, Pending]]) -> Commit:
+        before = self.bytes_stored
+        built = [self._entry(slice_, pending) for slice_, pending in taken]
+        with self._lock:
+            packs = self._data.flush() + self._metadata.flush()
+            self._flushes += 1
+            flushed = self._flushes
+        runs = tuple(self._store_run(part) for part in _split(packs))
+        entries = tuple(form for form, _ in built)
+        manifest = self._store_manifest(runs, entries)
+        cell = self._cell
+        assert cell is not None
+        self._swap(protocol.commit(cell, manifest, runs, go_on=True))
+        self._repository.refresh()
+        with self._lock:
+            self._new = {chunk: n for chunk, n in self._new.items() if n >= flushed}
+            refs = {}
+            for index, ((slice_, pending), (_, catalog)) in enumerate(
+                zip(taken, built, strict=True)
+            ):
+                ref = EntryRef(manifest, index)
+                slice_.committed(pending, self._repository.entries.get(ref), catalog)
+                refs[slice_] = ref
+            self._slices = [s for s in self._slices if not (s.finished and s in refs)]
+        return Commit(manifest, refs, self.bytes_stored - before)
+
+    def _entry(self, slice_: Slice, pending: Pending) -> tuple[EntryForm, Catalog]:
+        """The entry of a slice, its catalog parts stored."""
+        parts = () if slice_.previous is None else slice_.previous.form.catalog
+        catalog = slice_.committed_catalog
+        if pending.rows:
+            encoded = encode_catalog_part(pending.rows)
+            catalog = catalog.with_part(encoded)
+            newest = self._store_catalog_part(encoded, 0, len(pending.rows))
+            parts = self._merge((*parts, newest), {newest.part.chunks: encoded})
+        checkpoint = None
+        if pending.checkpoint is not None:
+            part = self._store("checkpoint", pending.checkpoint, self._metadata)
+            checkpoint = part_form(part)
+        totals = catalog.totals()
+        form = EntryForm(
+            object=slice_.object,
+            workload=slice_.workload,
+            session=slice_.session,
+            complete=pending.complete,
+            items=totals.items,
+            bytes=totals.bytes,
+            catalog=parts,
+            checkpoint=checkpoint,
+            parents=slice_.parents,
+        )
+        return form, catalog
+
+    def _store_catalog_part(self, encoded: bytes, level: int, rows: int) -> CatalogPart:
+        part = self._store("catalog", encoded, self._metadata)
+        return CatalogPart(level, rows, part_form(part))
+
+    def _merge(
+        self, parts: tuple[CatalogPart, ...], fresh: dict[str, bytes]
+    ) -> tuple[CatalogPart, ...]:
+        """Merge the newest parts while a level is full. `fresh`: bytes of parts that are not stored yet."""
+        while count := parts_to_merge([part.level for part in parts]):
+            older, newest = parts[:-count], parts[-count:]
+            encoded, rows = merged_part(
+                [fresh.get(p.part.chunks) or self._read_part(p) for p in newest], oldest=not older
+            )
+            merged = self._store_catalog_part(encoded, newest[0].level + 1, rows)
+            fresh[merged.part.chunks] = encoded
+            parts = (*older, merged)
+        return parts
+
+    def _read_part(self, part: CatalogPart) -> bytes:
+        return self._repository.reader.read_all(part_from(part.part))
+
+    def _store_run(self, packs: Sequence[RunPack]) -> str:
+        return self._store_object(ObjectClass.RUN, encode_run(packs), run_name)
+
+    def _store_manifest(self, runs: tuple[str, ...], entries: tuple[EntryForm, ...]) -> str:
+        cell = self._cell
+        assert cell is not None
+        form = ManifestForm(
+            format=FORMAT_VERSION,
+            repository=self._repository.id,
+            writer=self._writer,
+            turn=cell.turn,
+            created_at=ambient.now(),
+            parents=tuple(c.manifest for c in cell.commits[-1:]),
+            runs=runs,
+            entries=entries,
+            root=entries_root(entries),
+            public_key=public_key_of(self._keys.signing_seed),
+        )
+        plain = encode_manifest(form, self._keys.signing_seed)
+        return self._store_object(ObjectClass.MANIFEST, plain, manifest_name)
+
+    def _store_object(
+        self, object_class: ObjectClass, plain: bytes, name: Callable[[str], str]
+    ) -> str:
+        salt = ambient.random_bytes(SALT_BYTES)
+        stored = seal_object(self._keys, object_class, self._uuid, salt, plain)
+        made = blake3(stored).hexdigest()
+        self._repository.store.put_new(name(made), stored)
+        return made
+
+    def close(self) -> None:
+        """End the turn without a commit; nobody waits for an idle writer. Threads stop, the identity is free."""
+        with self._commit_lock:
+            self._data.close()
+            self._metadata.close()
+            try:
+                if (
+                    self._cell is not None
+                    and self._cell.state == "active"
+                    and self._failure is None
+                ):
+                    self._swap(protocol.rest(self._cell))
+            finally:
+                self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class PartWriter:
+    """A part that grows. `part` is there after the block."""
+
+    def __init__(self, session: WriteSession, role: str) -> None:
+        self._session = session
+        self._role = role
+        self._buffer = bytearray()
+        self._references: list[tuple[ChunkId, int]] = []
+        self._generation = session.generation
+        self._part: Part | None = None
+
+    @property
+    def part(self) -> Part:
+        """What was written. Conflict before the block has ended well."""
+        if self._part is None:
+            raise Conflict("the part is not finished", code="part-open")
+        return self._part
+
+    def write(self, data: Buffer) -> None:
+        """Append bytes."""
+        self._buffer += data
+        if len(self._buffer) >= PART_BUFFER_BYTES:
+            self._cut(final=False)
+
+    def _cut(self, *, final: bool) -> None:
+        """Store the chunks whose ends no later byte can move; the rest waits for what follows."""
+        session = self._session
+        data = bytes(self._buffer)
+        view = memoryview(data)
+        ends = cut(view, session._chunker)
+        if not final and ends:
+            ends.pop()
+        self._references += session._store_chunks(view, ends, session._data)
+        del self._buffer[: ends[-1] if ends else 0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._cut(final=True)
+            self._part = part_of(self._role, self._references, self._generation)
+
+
+def _split(packs: Sequence[RunPack]) -> list[list[RunPack]]:
+    """Packs in groups of at most RUN_CHUNKS_MAX chunks, one run each."""
+    groups: list[list[RunPack]] = []
+    count = 0
+    for pack in packs:
+        chunks = sum(len(frame.chunks) for frame in pack.frames)
+        if not groups or count + chunks > RUN_CHUNKS_MAX:
+            groups.append([])
+            count = 0
+        groups[-1].append(pack)
+        count += chunks
+    return groups

@@ -1,0 +1,149 @@
+"""
+Slices: what one task adds to its protected object in one turn.
+
+Rows and the checkpoint that covers them enter in one step, so that a saved checkpoint never gets ahead of stored items. A
+commit takes every open slice: unfinished ones as incomplete entries, whose checkpoint is where the work goes on.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.catalog import Row
+from engine.errors import Conflict
+from engine.manifest import EntryRef, ObjectKey
+from engine.parts import Part
+from repository.catalogs import Catalog
+from repository.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a slice has to say in a commit."""
+
+    rows: tuple[Row, ...]
+    checkpoint: bytes | None
+    complete: bool
+
+
+class Slice:
+    """
+    One task's view of one object and workload. Made by `WriteSession.open_slice`; thread-safe.
+
+    Attributes:
+        object, workload, session: what the entries are of.
+        checkpoint: of the entry it goes on from, None at the first time.
+        entry: the newest committed entry of this slice, None before its first commit.
+    """
+
+    def __init__(
+        self,
+        key: ObjectKey,
+        workload: str,
+        session: str,
+        *,
+        previous: Entry | None,
+        parents: tuple[EntryRef, ...],
+        catalog: Catalog,
+        checkpoint: bytes | None,
+        confirm: Callable[[Sequence[Part]], None],
+    ) -> None:
+        self.object = key
+        self.workload = workload
+        self.session = session
+        self.previous = previous
+        self.parents = parents
+        self.checkpoint = checkpoint
+        self.entry: EntryRef | None = None
+        self.finished = False
+        self._confirm = confirm
+        self._committed = catalog
+        self._rows: dict[bytes, Row] = {}
+        self._new_checkpoint: bytes | None = None
+        self._complete = False
+        self._lock = threading.Lock()
+
+    def get(self, row_id: bytes) -> Row | None:
+        """The row as it stands: what was added here, else what the catalog had."""
+        with self._lock:
+            row = self._rows.get(row_id)
+            if row is not None:
+                return None if row.removed else row
+            return self._committed.get(row_id)
+
+    def version(self, row_id: bytes) -> str | None:
+        """`version` of a row as it stands; cheaper than `get`."""
+        with self._lock:
+            row = self._rows.get(row_id)
+            if row is not None:
+                return None if row.removed else row.version
+            return self._committed.version(row_id)
+
+    def ids(self) -> set[bytes]:
+        """Ids of all rows as they stand."""
+        with self._lock:
+            found = set(self._committed.ids())
+            for row in self._rows.values():
+                (found.discard if row.removed else found.add)(row.id)
+            return found
+
+    @property
+    def catalog(self) -> "Slice":
+        """Rows as they stand; the slice itself answers."""
+        return self
+
+    def advance(self, rows: Sequence[Row], checkpoint: bytes | None = None) -> None:
+        """
+        Add rows (removed ones too) and the checkpoint that covers them, in one step.
+
+        Conflict(part-stale) if a part was stored in an earlier turn and may have been collected: store it again.
+        """
+        self._confirm([part for row in rows for part in row.parts])
+        with self._lock:
+            if self.finished:
+                raise Conflict("this slice is finished", code="slice-finished")
+            for row in rows:
+                self._rows.pop(row.id, None)
+                self._rows[row.id] = row
+            if checkpoint is not None:
+                self._new_checkpoint = checkpoint
+
+    def finish(self, *, complete: bool = True) -> None:
+        """No more rows; the next commit writes the last entry."""
+        with self._lock:
+            self.finished = True
+            self._complete = complete
+
+    def take(self) -> Pending | None:
+        """What the next commit must hold, or None. The rows stay until `committed`."""
+        with self._lock:
+            fresh = bool(self._rows) or self._new_checkpoint is not None
+            if not fresh and not self.finished:
+                return None
+            checkpoint = self._new_checkpoint or self.checkpoint
+            return Pending(tuple(self._rows.values()), checkpoint, self.finished and self._complete)
+
+    def committed(self, pending: Pending, entry: Entry, catalog: Catalog) -> None:
+        """The commit that held `pending` is durable."""
+        with self._lock:
+            for row in pending.rows:
+                if self._rows.get(row.id) is row:
+                    del self._rows[row.id]
+            if pending.checkpoint is not None:
+                self.checkpoint = pending.checkpoint
+                if self._new_checkpoint == pending.checkpoint:
+                    self._new_checkpoint = None
+            self.previous = entry
+            self.parents = (entry.ref,)
+            self.entry = entry.ref
+            self._committed = catalog
+
+    @property
+    def committed_catalog(self) -> Catalog:
+        """Rows of the newest committed entry."""
+        return self._committed
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait for a commit."""
+        return len(self._rows)

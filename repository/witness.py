@@ -1,0 +1,58 @@
+"""
+What this machine has seen of a repository, so that a store that shows an older state is noticed.
+
+Kept in the state folder, not in a cache: whoever deletes it starts to believe the store anew.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import Corruption
+from repository.state import State
+
+
+class _Seen(msgspec.Struct, forbid_unknown_fields=True):
+    generation: int = 0
+    turns: dict[str, int] = {}
+
+
+class Witness:
+    """Highest generation and turns seen. One file, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._load()
+
+    def _load(self) -> _Seen:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=_Seen)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return _Seen()
+
+    @property
+    def generation(self) -> int:
+        """Highest generation number seen."""
+        return self._seen.generation
+
+    def check(self, state: State) -> None:
+        """Compare a state read now with what was seen; Corruption if it is older. Then remember it."""
+        behind = [
+            writer
+            for writer, turn in self._seen.turns.items()
+            if writer not in state.cells or state.cells[writer].turn < turn
+        ]
+        if behind or state.generation.number < self._seen.generation:
+            raise Corruption(
+                "the store shows an older state than this machine has seen: it was rolled back or restored "
+                f"from a copy; if that was on purpose, delete {self._path}",
+                code="store-rolled-back",
+            )
+        turns = {writer: cell.turn for writer, cell in state.cells.items()}
+        if turns != self._seen.turns or state.generation.number != self._seen.generation:
+            self._seen = _Seen(state.generation.number, turns)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = self._path.with_suffix(f".{os.getpid()}")
+            temporary.write_bytes(msgspec.json.encode(self._seen))
+            temporary.rename(self._path)
