@@ -175,6 +175,24 @@ def wrap(keys: KeySet, passphrase: bytes, salt: bytes, repository: bytes, cost: 
         sealed=base64.b64encode(sealed).decode(),
     )
     form.checksum = _checksum(form)
+    return _stored_form(form)
+
+
+def check_wrapped(stored: bytes) -> WrappedKeySet:
+    """Read `keys/<id>` without opening it. Corruption if a byte of it is not as it was written."""
+    try:
+        form = msgspec.json.decode(stored, type=WrappedKeySet)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corruption("a stored key is damaged", code="key-corrupt") from error
+    require_readable(form.strongroom)
+    if form.checksum != _checksum(form) or _stored_form(form) != stored:
+        raise Corruption("a stored key is damaged (checksum)", code="key-corrupt")
+    if form.cost.memory_kib > KDF_MEMORY_KIB_MAX or form.kind != "passphrase":
+        raise Corruption("a stored key has impossible parameters", code="key-corrupt")
+    return form
+
+
+def _stored_form(form: WrappedKeySet) -> bytes:
     return msgspec.json.format(msgspec.json.encode(form), indent=1)
 
 
@@ -185,21 +203,12 @@ def unwrap(stored: bytes, passphrase: bytes, repository: bytes) -> KeySet:
     Raises:
         Corruption: the stored bytes are damaged. Denied: the passphrase is not the one of this key.
     """
-    try:
-        form = msgspec.json.decode(stored, type=WrappedKeySet)
-        salt = base64.b64decode(form.salt, validate=True)
-        sealed = base64.b64decode(form.sealed, validate=True)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Corruption("a stored key is damaged", code="key-corrupt") from error
-    require_readable(form.strongroom)
-    if form.checksum != _checksum(form):
-        raise Corruption("a stored key is damaged (checksum)", code="key-corrupt")
-    if form.cost.memory_kib > KDF_MEMORY_KIB_MAX or form.kind != "passphrase":
-        raise Corruption("a stored key has impossible parameters", code="key-corrupt")
-    wrapping = _wrapping_key(passphrase, salt, form.cost)
+    form = check_wrapped(stored)
+    wrapping = _wrapping_key(passphrase, base64.b64decode(form.salt), form.cost)
     commitment = base64.b64encode(derive(wrapping, "commitment")).decode()
     if not hmac.compare_digest(commitment, form.commitment):
         raise Denied("the passphrase is wrong", code="passphrase-wrong")
+    sealed = base64.b64decode(form.sealed)
     try:
         plain = AESGCM(derive(wrapping, "key set")).decrypt(
             bytes(12), sealed, b"strongroom keys" + repository

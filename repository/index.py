@@ -8,7 +8,7 @@ is lost or when the machine went down without closing it; a killed process leave
 import shutil
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,16 @@ class Index:
             return None
         pack, object_class, info = _decode(record)
         return Location(pack, object_class, info, offset, length)
+
+    def locations(self) -> Iterator[tuple[ChunkId, Location]]:
+        """Every chunk with its location, by id."""
+        with self._environment.begin() as transaction:
+            for chunk, value in transaction.cursor(db=self._chunks):
+                number, frame, offset, length = _CHUNK.unpack(value)
+                record = transaction.get(_FRAME_KEY.pack(number, frame), db=self._frames)
+                assert record is not None, "frames are written with their chunks"
+                pack, object_class, info = _decode(record)
+                yield ChunkId(bytes(chunk)), Location(pack, object_class, info, offset, length)
 
     def count(self) -> int:
         """Number of distinct chunks."""

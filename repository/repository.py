@@ -36,6 +36,7 @@ from repository.reader import Reader
 from repository.session import WriteSession
 from repository.settings import ConfigForm, Places, default_places, new_config, read_config
 from repository.state import State, read_state
+from repository.verify import Level, Progress, VerifyReport, verify
 from repository.witness import Witness
 
 REFRESH_ATTEMPTS_MAX = 5
@@ -164,6 +165,11 @@ class Repository:
     def seal_point(self, draft: PointDraft) -> PointForm:
         """Write the restore point of a session; a second time it is the same one."""
         return seal_point(self.store, self.keys, self.id, self.uuid, draft)
+
+    def verify(self, level: Level = "directory", progress: Progress | None = None) -> VerifyReport:
+        """Check what is stored, see `repository.verify`. The state is read anew first."""
+        self.refresh()
+        return verify(self, level, progress)
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -1,0 +1,276 @@
+"""
+A directory tree into the repository.
+
+Unchanged files are told by size, mtime, ctime and inode and not read again. What cannot be read is named and the rest goes
+on; a session that was cut off goes on from its last commit, because stored files are found unchanged.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from engine.catalog import Row, removed_row
+from engine.errors import NotFound, UsageError
+from engine.manifest import ObjectKey, PointForm
+from engine.parts import Part
+from repository.points import PointDraft
+from repository.repository import Repository
+from repository.session import WriteSession
+from repository.slices import Slice
+from repository.tree import KIND, ROOT, WORKLOAD
+from repository.tree.nodes import Node, node_row
+
+READ_BYTES = 4 * 1024 * 1024
+COMMIT_ROWS_MAX = 200_000
+COMMIT_BYTES_MAX = 4 * 1024**3
+ROWS_PER_STEP = 1024
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an import or export is; bytes of file content."""
+
+    items: int = 0
+    items_total: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+
+
+ShowProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeProblem:
+    """A node that was not kept or not given back as it was."""
+
+    path: bytes
+    result: Literal["skipped", "failed", "changed"]
+    reason: str
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """What an import did."""
+
+    point: PointForm | None = None
+    files_read: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    bytes_read: int = 0
+    bytes_stored: int = 0
+    problems: list[TreeProblem] = field(default_factory=list)
+
+
+def import_tree(
+    repository: Repository,
+    root: Path,
+    name: str,
+    *,
+    reread: bool = False,
+    show: ShowProgress | None = None,
+    identity: str | None = None,
+) -> ImportResult:
+    """
+    Store the tree below `root` as one restore point named `name`.
+
+    Raises: NotFound or UsageError if `root` is not a folder; errors of the store. Nodes that cannot be read are problems.
+    """
+    if not root.exists():
+        raise NotFound(f"{root} is not there: name an existing folder", code="folder-not-found")
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder", code="not-a-folder")
+    with repository.write_session(identity) as session:
+        work = _Import(repository, session, os.fsencode(root), name, reread=reread, show=show)
+        return work.run()
+
+
+class _Import:
+    def __init__(
+        self,
+        repository: Repository,
+        session: WriteSession,
+        root: bytes,
+        name: str,
+        *,
+        reread: bool,
+        show: ShowProgress | None,
+    ) -> None:
+        self._repository = repository
+        self._session = session
+        self._root = root
+        self._name = name
+        self._reread = reread
+        self._show = show or (lambda progress: None)
+        self._progress = Progress()
+        self._result = ImportResult()
+        self._rows: list[Row] = []
+        self._first_names: dict[tuple[int, int], bytes] = {}
+        self._job_session = secrets.token_hex(16)
+        heads = repository.entries.heads(KIND, name, WORKLOAD)
+        self._slice: Slice = session.open_slice(
+            ObjectKey(KIND, name, name),
+            WORKLOAD,
+            self._job_session,
+            previous=heads[0] if heads else None,
+            parents=tuple(head.ref for head in heads),
+        )
+
+    def run(self) -> ImportResult:
+        nodes = list(self._scan())
+        self._progress.items_total = len(nodes)
+        self._progress.bytes_total = sum(n.status.st_size for n in nodes if n.kind == "file")
+        gone = self._slice.ids()
+        since_commit = 0
+        for node in nodes:
+            gone.discard(node.path)
+            before = self._result.bytes_read
+            self._take(node)
+            since_commit += self._result.bytes_read - before
+            self._progress.items += 1
+            self._show(self._progress)
+            if len(self._rows) >= ROWS_PER_STEP:
+                self._advance()
+            if since_commit >= COMMIT_BYTES_MAX or self._session.pending_rows >= COMMIT_ROWS_MAX:
+                self._advance()
+                self._session.commit()
+                since_commit = 0
+        gone -= {problem.path for problem in self._result.problems}
+        self._rows += [removed_row(path) for path in sorted(gone)]
+        self._result.removed = len(gone)
+        return self._finish()
+
+    def _advance(self) -> None:
+        self._slice.advance(self._rows)
+        self._rows = []
+
+    def _finish(self) -> ImportResult:
+        self._advance()
+        self._slice.finish()
+        self._session.commit()
+        assert self._slice.entry is not None, "a finished slice is always committed"
+        entry = self._repository.entries.get(self._slice.entry)
+        result = "warning" if self._result.problems else "success"
+        draft = PointDraft(self._name, self._job_session, result, (entry,))
+        self._result.point = self._repository.seal_point(draft)
+        self._result.bytes_stored = self._session.bytes_stored
+        return self._result
+
+    def _scan(self) -> Iterator[Node]:
+        """All nodes, parents first, names in order of their bytes."""
+        yield Node(ROOT, os.stat(self._root))
+        pending = [b""]
+        while pending:
+            folder = pending.pop()
+            try:
+                with os.scandir(os.path.join(self._root, folder)) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except OSError as error:
+                self._problem(folder or ROOT, "failed", error.strerror or "unreadable")
+                continue
+            folders = []
+            for entry in entries:
+                path = folder + b"/" + entry.name if folder else entry.name
+                try:
+                    node = Node(path, entry.stat(follow_symlinks=False))
+                except OSError as error:
+                    self._problem(path, "failed", error.strerror or "unreadable")
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                yield node
+            pending += reversed(folders)
+
+    def _problem(
+        self, path: bytes, result: Literal["skipped", "failed", "changed"], reason: str
+    ) -> None:
+        self._result.problems.append(TreeProblem(path, result, reason))
+
+    def _take(self, node: Node) -> None:
+        kind = node.kind
+        if kind is None:
+            self._problem(node.path, "skipped", "a socket or a device")
+            return
+        same_as = self._same_as(node) if kind == "file" else None
+        if not self._reread and self._slice.version(node.path) == node.version:
+            self._result.unchanged += 1
+            if kind == "file":
+                self._progress.bytes += node.status.st_size
+            return
+        try:
+            self._rows.append(self._row(node, kind, same_as))
+        except OSError as error:
+            self._problem(node.path, "failed", error.strerror or "unreadable")
+
+    def _same_as(self, node: Node) -> bytes | None:
+        """Path of the first name of a file with several, or None."""
+        status = node.status
+        if status.st_nlink < 2:
+            return None
+        first = self._first_names.setdefault((status.st_dev, status.st_ino), node.path)
+        return None if first == node.path else first
+
+    def _row(self, node: Node, kind: str, same_as: bytes | None) -> Row:
+        path = self._root if node.path == ROOT else os.path.join(self._root, node.path)
+        if kind == "link":
+            return node_row(node, (), link=os.readlink(path), xattrs=_xattrs(path))
+        if kind != "file":
+            return node_row(node, (), xattrs=_xattrs(path))
+        return self._file(node, path, same_as)
+
+    def _file(self, node: Node, path: bytes, same_as: bytes | None) -> Row:
+        with open(path, "rb", buffering=0, opener=_open_quietly) as file:
+            if node.status.st_size <= READ_BYTES:
+                data = file.read(READ_BYTES + 1)
+                self._count(len(data))
+                if len(data) <= READ_BYTES:
+                    part = self._session.store("content", data)
+                    return self._stored(node, file.fileno(), same_as, (part,), path)
+                file.seek(0)
+            with self._session.open_part("content") as writer:
+                while data := file.read(READ_BYTES):
+                    writer.write(data)
+                    self._count(len(data))
+                    self._show(self._progress)
+            return self._stored(node, file.fileno(), same_as, (writer.part,), path)
+
+    def _count(self, size: int) -> None:
+        self._result.bytes_read += size
+        self._progress.bytes += size
+
+    def _stored(
+        self, node: Node, file: int, same_as: bytes | None, parts: tuple[Part, ...], path: bytes
+    ) -> Row:
+        """The row of a file that was read; its size is what was read, whatever the disk says now."""
+        self._result.files_read += 1
+        after = Node(node.path, os.fstat(file))
+        size = parts[0].size
+        if after.version != node.version or size != node.status.st_size:
+            self._problem(node.path, "changed", "it changed while it was read")
+        row = node_row(node, parts, same_as=same_as, xattrs=_xattrs(path))
+        if size == row.size:
+            return row
+        return Row(
+            row.id, row.container, row.name, row.kind, size, row.created_ns, row.modified_ns,
+            "", row.meta, parts,
+        )  # fmt: skip
+
+
+def _open_quietly(path: str | bytes, flags: int) -> int:
+    """Without following a link that took the file's place, without touching atime where permitted."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, flags)
+
+
+def _xattrs(path: bytes) -> dict[str, bytes]:
+    """Extended attributes of a node; none where the file system has none."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    except OSError:
+        return {}

@@ -1,0 +1,120 @@
+"""One node of a directory tree as a catalog row, and back."""
+
+import base64
+import os
+import stat
+from dataclasses import dataclass
+
+import msgspec
+
+from engine.catalog import Row
+from engine.errors import Corruption
+from engine.parts import Part
+from repository.tree import ROOT
+
+BLOCK_BYTES = 512  # unit of st_blocks
+
+
+class NodeMeta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a row keeps besides name, size and time. Binary members base64; times in nanoseconds."""
+
+    mode: int
+    uid: int
+    gid: int
+    link: bytes | None = None  # target of a symbolic link
+    same_as: bytes | None = None  # path of the first name of a hard-linked file
+    sparse: bool = False
+    xattrs: dict[str, bytes] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One file, folder or link found on disk."""
+
+    path: bytes
+    status: os.stat_result
+
+    @property
+    def kind(self) -> str | None:
+        """The row's kind; None for what is not kept (sockets, devices)."""
+        mode = self.status.st_mode
+        kinds = (
+            (stat.S_ISDIR, "container"),
+            (stat.S_ISREG, "file"),
+            (stat.S_ISLNK, "link"),
+            (stat.S_ISFIFO, "fifo"),
+        )
+        return next((kind for is_kind, kind in kinds if is_kind(mode)), None)
+
+    @property
+    def version(self) -> str:
+        """Changes whenever content or attributes may have changed: size, mtime, ctime, inode."""
+        s = self.status
+        return f"{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}:{s.st_ino}"
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the file has holes."""
+        return self.status.st_blocks * BLOCK_BYTES < self.status.st_size
+
+
+def node_row(
+    node: Node,
+    parts: tuple[Part, ...],
+    *,
+    link: bytes | None = None,
+    same_as: bytes | None = None,
+    xattrs: dict[str, bytes] | None = None,
+) -> Row:
+    """The catalog row of a node."""
+    status = node.status
+    kind = node.kind
+    assert kind is not None
+    meta = NodeMeta(
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        link,
+        same_as,
+        kind == "file" and node.sparse,
+        xattrs or {},
+    )
+    parent, _, name = node.path.rpartition(b"/")
+    at_root = node.path == ROOT
+    return Row(
+        id=node.path,
+        container=b"" if at_root else parent or ROOT,
+        name=name,
+        kind=kind,
+        size=status.st_size if kind == "file" else 0,
+        created_ns=status.st_mtime_ns,
+        modified_ns=status.st_mtime_ns,
+        version=node.version,
+        meta=msgspec.json.encode(meta),
+        parts=parts,
+    )
+
+
+def row_meta(row: Row) -> NodeMeta:
+    """What `node_row` kept. Corruption if it is not of a tree, or its path would climb out."""
+    segments = row.id.split(b"/")
+    if row.id != ROOT and any(s in (b"", b".", b"..") or b"\0" in s for s in segments):
+        raise Corruption("a stored path is impossible", code="tree-corrupt")
+    try:
+        return msgspec.json.decode(row.meta, type=NodeMeta)
+    except msgspec.DecodeError as error:
+        raise Corruption("a row of a tree cannot be read", code="tree-corrupt") from error
+
+
+def display(path: bytes) -> str:
+    """A path for people; bytes that are not UTF-8 are shown as replacement characters."""
+    return path.decode("utf-8", errors="replace")
+
+
+def base64_name(path: bytes) -> str | None:
+    """Base64 of a name that is not UTF-8, for --json; None if it is."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(path).decode()
+    return None
