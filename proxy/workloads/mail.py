@@ -1,0 +1,268 @@
+"""
+Mail: one change feed per folder, one MIME fetch per new or changed message.
+
+A pass over a mailbox goes in rounds. A round lists the folders and reads every folder's feed to its end; rounds
+repeat until one brings nothing, because the feeds of the folders are not one consistent view: a message moved while
+they are read is met twice or not at all. Only then removals count (`mail_removals`).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from engine.catalog import Row
+from proxy.contract import ItemOutcome, ObjectRef
+from proxy.graph.budget import Scope
+from proxy.graph.client import Call, GraphClient, segment
+from proxy.graph.errors import (
+    GraphDenied,
+    GraphError,
+    GraphItemFault,
+    GraphNotFound,
+    GraphResync,
+    GraphServiceMissing,
+)
+from proxy.graph.paging import LinkMachine, Page
+from proxy.pipeline.outcome import failed, skipped
+from proxy.workloads.mail_checkpoint import FolderFeed, MailBook
+from proxy.workloads.mail_content import MessageReader
+from proxy.workloads.mail_folders import folder_is_gone, folder_rows, list_folders
+from proxy.workloads.mail_item import (
+    MESSAGE_MEMBERS,
+    MessageHead,
+    Removed,
+    decode_entry,
+    with_state,
+)
+from proxy.workloads.mail_removals import Removals
+from proxy.workloads.protocol import FailureRun, Shelf
+from proxy.workloads.together import together
+
+__all__ = ["Mail"]
+
+ROUNDS_MAX = 5
+FOLDERS_AT_ONCE = 4
+FETCHES_AT_ONCE = 4  # the mailbox answers no more than four calls at once
+FOLDER_FAILURES_MAX = 3
+PAGE_ITEMS = 200
+FRESH_STARTS_MAX = 3
+IMMUTABLE_IDS = 'IdType="ImmutableId"'
+
+
+class Mail:
+    """The mail workload."""
+
+    async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
+        """Bring the shelf up to date with the mailbox of `target`."""
+        try:
+            await _Mailbox(client, target.id, shelf).backup()
+        except GraphServiceMissing:
+            shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
+
+
+class _Mailbox:
+    def __init__(self, client: GraphClient, user: str, shelf: Shelf) -> None:
+        self._client = client
+        self._user = user
+        self._shelf = shelf
+        self._book = MailBook(shelf.checkpoint)
+        self._messages = _Messages(client, user, shelf, self._book)
+        self._removals = Removals(shelf)
+        self._failures = FailureRun(FOLDER_FAILURES_MAX)
+        self._changes = 0
+
+    async def backup(self) -> None:
+        for number in range(ROUNDS_MAX):
+            self._changes = 0
+            folders = await self._read_tree()
+            if number == 0:
+                await self._messages.retry_failed(folders)
+            await self._read_folders(folders)
+            if not self._changes:
+                break
+        gone = await self._removals.settle(self._messages.look_up)
+        for feed in self._book.folders.values():
+            feed.release()
+        for folder in self._removals.folders:
+            self._book.forget(folder)
+        await self._shelf.advance(gone, self._book.encode())
+
+    async def _read_tree(self) -> dict[str, str]:
+        """Store what changed in the tree; id and name of each folder there is."""
+        folders = await list_folders(self._client, self._user, (IMMUTABLE_IDS,))
+        present = {folder.id: folder.name for folder in folders}
+        for folder in self._book.folders.keys() - present.keys() - self._removals.folders:
+            if await folder_is_gone(self._client, self._user, folder):
+                await self._removals.folder_is_gone(folder)
+                self._book.feed(folder).hold()
+                self._changes += 1
+        rows = [row for row in folder_rows(folders) if self._shelf.row(row.id) != row]
+        for folder in present:
+            self._book.feed(folder)
+        if rows:
+            await self._shelf.advance(rows, self._book.encode())
+        return present
+
+    async def _read_folders(self, folders: Mapping[str, str]) -> None:
+        places = asyncio.Semaphore(FOLDERS_AT_ONCE)
+
+        async def read(folder: str, name: str) -> None:
+            async with places:
+                try:
+                    await self._read_folder(folder)
+                    self._failures.succeeded()
+                except GraphError as error:
+                    # One folder that cannot be read does not cost the others.
+                    self._failures.failed(error)
+                    self._shelf.note(failed(folder, name, error))
+
+        await together(read(folder, name) for folder, name in folders.items())
+
+    async def _read_folder(self, folder: str) -> None:
+        feed = self._book.feed(folder)
+        for attempt in range(FRESH_STARTS_MAX):
+            try:
+                return await self._read_feed(folder, feed)
+            except GraphResync:
+                if attempt + 1 == FRESH_STARTS_MAX:
+                    raise
+                feed.begin_afresh()
+            except GraphNotFound:
+                if not await folder_is_gone(self._client, self._user, folder):
+                    raise
+                return None  # the next round, or the next session, misses it in the tree
+        return None
+
+    async def _read_feed(self, folder: str, feed: FolderFeed) -> None:
+        machine = LinkMachine(self._client.settings.graph_endpoint, delta=True)
+        call = self._feed_call(folder)
+        if feed.live:
+            call = call.to(feed.live)
+        while True:
+            page = await self._client.page(call, machine)
+            rows = await self._take_page(folder, feed, page)
+            ended = page.delta_link is not None
+            if ended and feed.seen is not None:
+                await self._removals.all_but(folder, feed.seen)
+                feed.seen = None
+            link = page.delta_link or page.next_link or ""
+            feed.go_on(link, ended=ended)
+            if rows or page.items:
+                await self._shelf.advance(rows, self._book.encode())
+            if ended:
+                return
+            call = call.to(link)
+
+    def _feed_call(self, folder: str) -> Call:
+        path = f"/users/{segment(self._user)}/mailFolders/{segment(folder)}/messages/delta"
+        return Call(
+            self._client.url(path, {"$select": MESSAGE_MEMBERS}),
+            Scope.mailbox(self._user),
+            "Read the changes of a mail folder",
+            prefer=(IMMUTABLE_IDS, f"odata.maxpagesize={PAGE_ITEMS}"),
+        )
+
+    async def _take_page(self, folder: str, feed: FolderFeed, page: Page) -> list[Row]:
+        """Read what a page says is new; rows of what could be stored."""
+        newest: dict[str, tuple[MessageHead, bytes]] = {}  # the same id twice: the last one counts
+        for raw in page.items:
+            entry = self._messages.entry(folder, bytes(raw))
+            if isinstance(entry, Removed):
+                newest.pop(entry.id, None)
+                self._removals.left(entry.id, folder)
+                feed.hold()
+            elif entry is not None:
+                newest[entry.id] = (entry, bytes(raw))
+                if feed.seen is not None:
+                    feed.seen.add(entry.id.encode())
+        self._changes += len(page.items)
+        found = await together(
+            self._messages.take(folder, head, raw) for head, raw in newest.values()
+        )
+        return [row for row in found if row is not None]
+
+
+class _Messages:
+    """Messages of a mailbox one by one: unchanged, read, failed."""
+
+    def __init__(self, client: GraphClient, user: str, shelf: Shelf, book: MailBook) -> None:
+        self._shelf = shelf
+        self._book = book
+        self._reader = MessageReader(client, user, (IMMUTABLE_IDS,), shelf)
+        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._failures = FailureRun()
+
+    def entry(self, folder: str, raw: bytes) -> MessageHead | Removed | None:
+        """An entry of a feed; None, with an outcome, if it cannot be understood."""
+        try:
+            return decode_entry(raw)
+        except (msgspec.DecodeError, ValueError):
+            outcome = ItemOutcome(folder, "", "failed", "graph-bad-answer", "an entry of the feed")
+            self._shelf.note(outcome)
+            return None
+
+    async def take(self, folder: str, head: MessageHead, raw: bytes) -> Row | None:
+        """The row of a message that a feed named; None if there is nothing to store."""
+        known = self._shelf.row(head.id.encode())
+        if known is not None and head.change_key in (None, known.version):
+            return self._unchanged(known, folder, raw)
+        async with self._fetching:
+            try:
+                row = await self._reader.read(folder, head, raw)
+            except GraphNotFound:
+                return None  # deleted since the page was made: the feed will say so
+            except GraphItemFault as error:
+                self._shelf.note(failed(head.id, head.subject or "", error))
+                return None
+            except GraphError as error:
+                self._failures.failed(error)
+                self._book.failed(head.id, folder)
+                self._shelf.note(failed(head.id, head.subject or "", error))
+                return None
+        self._failures.succeeded()
+        self._shelf.count(stored=1)
+        return row
+
+    def _unchanged(self, known: Row, folder: str, raw: bytes) -> Row | None:
+        """Same change key: only place and state can differ; no content is read."""
+        self._shelf.count(unchanged=1)
+        row = with_state(known, raw) or known
+        if row.container != folder.encode():
+            row = replace(row, container=folder.encode())
+        return None if row is known else row
+
+    async def look_up(self, message: str, folder: str) -> tuple[bool, Row | None]:
+        """Read a message by its id, wherever it is now: whether the service has it, and its new row."""
+        try:
+            raw = await self._reader.head(message)
+        except GraphNotFound:
+            return False, None
+        entry = self.entry(folder, raw)
+        if not isinstance(entry, MessageHead):
+            return True, None
+        return True, await self.take(entry.parent_folder_id or folder, entry, raw)
+
+    async def retry_failed(self, folders: Mapping[str, str]) -> None:
+        """Try again what failed in earlier sessions."""
+        waiting = dict(self._book.retry)
+        if not waiting:
+            return
+        self._book.retry.clear()
+
+        async def again(message: str, folder: str) -> Row | None:
+            try:
+                return (await self.look_up(message, folder))[1]
+            except GraphDenied:
+                raise
+            except GraphError as error:
+                self._book.failed(message, folder)
+                self._shelf.note(failed(message, "", error))
+                return None
+
+        places = [
+            again(message, folder) for message, folder in waiting.items() if folder in folders
+        ]
+        rows = [row for row in await together(places) if row is not None]
+        await self._shelf.advance(rows, self._book.encode())
