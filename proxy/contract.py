@@ -287,6 +287,7 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: str = ""
 
 
+SERVER_NAME = "server.strongroom.internal"  # DNS name in the server's certificate as a client
 SEAL_CONTEXT = b"strongroom task secrets 1"  # HKDF info and additional data of SealedSecrets
 
 

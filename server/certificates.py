@@ -1,8 +1,8 @@
 """
 The installation's own certificate authority: made once, signs the server's and proxies' names.
 
-A certificate's DNS name says who it is: `localhost` and host names for the web, SERVER_NAME for the
-server as a client, the proxy's id for a proxy.
+A certificate's DNS name says who it is: `localhost` and host names for the web, the contract's
+SERVER_NAME for the server as a client, the proxy's id for a proxy.
 """
 
 import ipaddress
@@ -24,7 +24,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy.contract import InternalError
 
-SERVER_NAME = "server.strongroom.internal"
 AUTHORITY_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=825)
 BACKDATED = timedelta(hours=1)  # clocks of a pool differ

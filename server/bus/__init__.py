@@ -1,0 +1,1 @@
+"""NATS as the server sees it. Nothing outside this package sees the client library."""

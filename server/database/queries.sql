@@ -398,7 +398,7 @@ ON CONFLICT (message_id) DO NOTHING;
 
 -- name: outbox.take
 -- What is to be published, oldest first.
-SELECT o.id, o.task, o.subject, o.message_id, t.body, t.ended_at IS NOT NULL AS ended
+SELECT o.id, o.task, o.subject, o.message_id, t.session, t.body, t.ended_at IS NOT NULL AS ended
 FROM outbox o JOIN tasks t ON t.id = o.task ORDER BY o.id LIMIT :count;
 
 -- name: outbox.delete
