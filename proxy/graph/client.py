@@ -6,7 +6,7 @@ reading calls exist here; the backup application has no right to write.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -166,28 +166,32 @@ class GraphClient:
 
         return await self._persist(call, attempt)
 
-    async def read_preauthenticated(
-        self,
-        call: Call,
-        headers: Mapping[str, str],
-        consume: Callable[[BodyReader], Awaitable[T]],
-    ) -> T | Fault:
+    @asynccontextmanager
+    async def open_preauthenticated(
+        self, call: Call, headers: Mapping[str, str]
+    ) -> AsyncIterator[BodyReader | Fault]:
         """
-        Read a pre-authenticated address: no token goes there, only throttling is waited out here.
+        Open a pre-authenticated address for the block: no token goes there, only throttling is waited out here.
 
-        Whoever downloads knows better how to go on (Range, a fresh address), so other faults come back as values and
-        a cut connection is raised at once.
+        Whoever downloads knows better how to go on (Range, a fresh address): other faults come back as values, and
+        a connection that fails or breaks off raises GraphUnavailable at once.
         """
-
-        async def attempt(admission: Admission) -> tuple[T | Fault] | Fault:
-            async with self._transport.open("GET", call.url, headers) as reader:
-                admission.settle(reader.headers)
-                if reader.status in (200, 206):
-                    return (await consume(reader),)
-                fault = await self._fault(reader, follows_link=False)
-                return fault if fault.duty is Duty.PAUSE else (fault,)
-
-        return (await self._persist(replace(call, patience_s=0.0), attempt))[0]
+        bucket = self._budget.bucket(call.scope)
+        persistence = Persistence(call.what, 0.0, self.clock.monotonic())
+        while True:
+            async with bucket.admit(call.units, self.meter) as admission:
+                async with self._transport.open("GET", call.url, headers) as reader:
+                    admission.settle(reader.headers)
+                    if reader.status in (200, 206):
+                        yield reader
+                        return
+                    fault = await self._fault(reader, follows_link=False)
+                if fault.duty is Duty.PAUSE:
+                    admission.pause(persistence.pause_s(fault))
+            if fault.duty is not Duty.PAUSE:
+                yield fault
+                return
+            persistence.after_fault(fault, self.clock.monotonic())
 
     async def _persist(self, call: Call, attempt: Callable[[Admission], Awaitable[T | Fault]]) -> T:
         patience_s = call.patience_s

@@ -19,7 +19,6 @@ SkipCause = Literal[
     "item-corrupt",
     "stored-without-mime",
     "notebook-content",
-    "remote-item",
     "unknown-kind",
 ]
 
@@ -29,7 +28,6 @@ SKIP_CAUSES: dict[SkipCause, str] = {
     "item-corrupt": "the service reports the item as damaged",
     "stored-without-mime": "the service cannot render the message as MIME: kept as JSON with its body",
     "notebook-content": "a notebook file that the service does not give out",
-    "remote-item": "a shortcut into another drive: kept as a link",
     "unknown-kind": "an item that is neither file, folder, notebook nor shortcut",
 }
 assert set(SKIP_CAUSES) == set(get_args(SkipCause)), "every cause has its explanation"

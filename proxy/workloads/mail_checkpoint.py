@@ -75,7 +75,9 @@ class MailBook:
     def __init__(self, stored: bytes | None) -> None:
         self.folders: dict[str, FolderFeed] = {}
         self.retry: dict[str, str] = {}
-        form = _decode(stored)
+        known = _decode(stored)
+        self._lost = known is None  # what is stored is not known to be current: look at everything
+        form = known or _Form()
         for folder, state in form.folders.items():
             feed = self.folders[folder] = FolderFeed(state.link, state.link)
             if state.fresh:
@@ -84,7 +86,11 @@ class MailBook:
 
     def feed(self, folder: str) -> FolderFeed:
         """The feed of a folder, a new one at the first sight of it."""
-        return self.folders.setdefault(folder, FolderFeed())
+        if folder not in self.folders:
+            feed = self.folders[folder] = FolderFeed()
+            if self._lost:
+                feed.begin_afresh()
+        return self.folders[folder]
 
     def forget(self, folder: str) -> None:
         """The folder is gone."""
@@ -105,11 +111,12 @@ class MailBook:
         return msgspec.json.encode(_Form(folders=folders, retry=self.retry))
 
 
-def _decode(stored: bytes | None) -> _Form:
+def _decode(stored: bytes | None) -> _Form | None:
+    """The stored form; None if it cannot be read, which costs a full enumeration and nothing else."""
     if not stored:
         return _Form()
     try:
         form = msgspec.json.decode(stored, type=_Form)
     except msgspec.DecodeError:
-        return _Form()  # an unreadable checkpoint costs a full enumeration, nothing else
-    return form if form.form == FORM else _Form()
+        return None
+    return form if form.form == FORM else None

@@ -44,7 +44,7 @@ class _Address(msgspec.Struct):
 
 
 class _Person(msgspec.Struct):
-    emailAddress: _Address | None = None  # noqa: N815 - the member's name
+    emailAddress: _Address | None = None
 
 
 class _Gone(msgspec.Struct):
