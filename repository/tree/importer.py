@@ -64,6 +64,14 @@ class ImportResult:
     problems: list[TreeProblem] = field(default_factory=list)
 
 
+def check_folder(root: Path) -> None:
+    """NotFound or UsageError unless `root` is a folder."""
+    if not root.exists():
+        raise NotFound(f"{root} is not there: name an existing folder", code="folder-not-found")
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder: name a folder", code="not-a-folder")
+
+
 def import_tree(
     repository: Repository,
     root: Path,
@@ -78,10 +86,7 @@ def import_tree(
 
     Raises: NotFound or UsageError if `root` is not a folder; errors of the store. Nodes that cannot be read are problems.
     """
-    if not root.exists():
-        raise NotFound(f"{root} is not there: name an existing folder", code="folder-not-found")
-    if not root.is_dir():
-        raise UsageError(f"{root} is not a folder", code="not-a-folder")
+    check_folder(root)
     with repository.write_session(identity) as session:
         work = _Import(repository, session, os.fsencode(root), name, reread=reread, show=show)
         return work.run()

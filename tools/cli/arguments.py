@@ -1,0 +1,103 @@
+"""Options that many commands share, and what they mean."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from repository import Places, Repository
+
+RepoArgument = Annotated[
+    str, typer.Argument(metavar="REPO", help="Repository: a path, s3://... or az://...")
+]
+PointArgument = Annotated[
+    str,
+    typer.Argument(metavar="POINT", help="Restore point: id, unique prefix, latest or NAME:latest"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output")]
+PassphraseFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        help="File with the passphrase (also STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE)",
+    ),
+]
+CacheDirOption = Annotated[
+    Path | None, typer.Option("--cache-dir", help="Local caches; losing them costs time only")
+]
+StateDirOption = Annotated[
+    Path | None, typer.Option("--state-dir", help="Writer identities and what was seen of stores")
+]
+
+PASSPHRASE_BYTES_MAX = 4096
+
+
+def passphrase(file: Path | None, *, twice: bool = False) -> str:
+    """
+    The passphrase: --passphrase-file, STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE, or a prompt.
+
+    Args:
+        twice: ask a second time on a terminal, for a new repository.
+    """
+    named = file or (Path(f) if (f := os.environ.get("STRONGROOM_PASSPHRASE_FILE")) else None)
+    if named is not None:
+        return _from_file(named)
+    if "STRONGROOM_PASSPHRASE" in os.environ:
+        return os.environ["STRONGROOM_PASSPHRASE"]
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "no passphrase: give --passphrase-file or set STRONGROOM_PASSPHRASE_FILE",
+            code="passphrase-missing",
+        )
+    import getpass
+
+    first = getpass.getpass("Passphrase: ")
+    if twice and getpass.getpass("Once more: ") != first:
+        raise UsageError("the two passphrases differ", code="passphrase-differs")
+    return first
+
+
+def _from_file(file: Path) -> str:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(
+            f"{file} is not there: check --passphrase-file", code="file-not-found"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read ({error.strerror})", code="file-unreadable"
+        ) from error
+    if len(data) > PASSPHRASE_BYTES_MAX:
+        raise UsageError(f"{file} is too long for a passphrase", code="passphrase-long")
+    try:
+        return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8 text", code="file-unreadable") from None
+
+
+def places(cache_dir: Path | None, state_dir: Path | None) -> "Places":
+    """Local folders: the options, else the defaults of this user."""
+    from repository import Places, default_places
+
+    default = default_places()
+    return Places(
+        cache_dir.absolute() if cache_dir else default.cache_dir,
+        state_dir.absolute() if state_dir else default.state_dir,
+    )
+
+
+def opened(
+    repo: str, passphrase_file: Path | None, cache_dir: Path | None, state_dir: Path | None
+) -> "Repository":
+    """The repository that the shared options name."""
+    from repository import open_repository
+    from repository.blobstore.addresses import open_store
+
+    open_store(repo)  # before the passphrase is asked for
+    return open_repository(repo, passphrase(passphrase_file), places(cache_dir, state_dir))

@@ -1,0 +1,294 @@
+"""Restore points: list them, walk them, give them back."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from engine.errors import UsageError
+from tools.cli import arguments
+from tools.cli.arguments import (
+    CacheDirOption,
+    JsonOption,
+    PassphraseFileOption,
+    PointArgument,
+    RepoArgument,
+    StateDirOption,
+)
+from tools.cli.output import (
+    DONE,
+    WARNINGS,
+    complain,
+    plain_text,
+    print_json,
+    progress_bar,
+    say,
+    size_text,
+    table,
+    time_text,
+)
+
+if TYPE_CHECKING:
+    from engine.manifest import PointForm
+    from repository import Repository
+    from repository.browse import Listed
+    from repository.tree.importer import TreeProblem
+
+FormatChoice = Literal["native", "eml", "mbox"]
+PROBLEMS_SHOWN_MAX = 100
+
+
+def points(
+    repo: RepoArgument,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Entries for each object and workload")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+) -> int:
+    """List restore points: id, time, name, objects, items, bytes."""
+    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
+        found = opened.points()
+    if json:
+        print_json([_point_document(point, objects=objects) for point in found])
+        return DONE
+    if not found:
+        say("no restore points yet")
+    elif objects:
+        rows = [
+            [p.id, e.object.name, e.workload, str(e.items), size_text(e.bytes)]
+            for p in found
+            for e in p.entries
+        ]
+        table(["id", "object", "workload", "items", "size"], rows, right=(3, 4))
+    else:
+        rows = [
+            [
+                p.id,
+                p.created_at[:19].replace("T", " "),
+                p.name,
+                str(len({e.object.id for e in p.entries})),
+                str(sum(e.items for e in p.entries)),
+                size_text(sum(e.bytes for e in p.entries)),
+                "" if p.result == "success" else p.result,
+            ]
+            for p in found
+        ]
+        head = ["id", "time (UTC)", "name", "objects", "items", "size", ""]
+        table(head, rows, right=(3, 4, 5))
+    return DONE
+
+
+def _point_document(point: "PointForm", *, objects: bool) -> dict[str, object]:
+    document: dict[str, object] = {
+        "id": point.id,
+        "name": point.name,
+        "created_at": point.created_at,
+        "result": point.result,
+        "objects": len({entry.object.id for entry in point.entries}),
+        "items": sum(entry.items for entry in point.entries),
+        "bytes": sum(entry.bytes for entry in point.entries),
+    }
+    if objects:
+        document["entries"] = [
+            {
+                "object": entry.object.name,
+                "workload": entry.workload,
+                "items": entry.items,
+                "bytes": entry.bytes,
+                "manifest": entry.entry.manifest,
+                "index": entry.entry.index,
+            }
+            for entry in point.entries
+        ]
+    return document
+
+
+def browse(
+    repo: RepoArgument,
+    point: PointArgument,
+    path: Annotated[str, typer.Argument(help="object/workload/...; for import: in the tree")] = "",
+    passphrase_file: PassphraseFileOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+) -> int:
+    """List containers and items of a restore point."""
+    from repository.browse import Browser
+
+    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
+        found = list(Browser(opened, opened.point(point)).list(path))
+    if json:
+        print_json([_listed_document(listed) for listed in found])
+        return DONE
+    rows = [
+        [
+            listed.kind,
+            str(listed.items) if listed.items else "",
+            size_text(listed.size) if listed.size or listed.kind != "container" else "",
+            time_text(listed.modified_ns) if listed.modified_ns else "",
+            listed.name + ("/" if listed.kind == "container" else ""),
+        ]
+        for listed in found
+    ]
+    table(["kind", "items", "size", "modified (UTC)", "name"], rows, right=(1, 2))
+    return DONE
+
+
+def _listed_document(listed: "Listed") -> dict[str, object]:
+    from repository.tree.nodes import base64_name
+
+    document: dict[str, object] = {
+        "name": plain_text(listed.name),
+        "path": plain_text(listed.path),
+        "kind": listed.kind,
+        "size": listed.size,
+        "items": listed.items,
+        "modified_ns": listed.modified_ns,
+    }
+    if listed.row is not None and (encoded := base64_name(listed.row.name)) is not None:
+        document["name_b64"] = encoded
+    return document
+
+
+def export(
+    repo: RepoArgument,
+    point: PointArgument,
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new or empty folder")],
+    path: Annotated[str, typer.Option("--path", help="Only what is at or below this path")] = "",
+    form: Annotated[
+        FormatChoice, typer.Option("--format", help="How items are written")
+    ] = "native",
+    passphrase_file: PassphraseFileOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Write what a restore point holds to open files; overwrites nothing."""
+    from repository.browse import is_tree
+
+    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
+        chosen = opened.point(point)
+        if not is_tree(chosen):
+            from tools.cli.tenant_commands import export_tenant
+
+            return export_tenant(opened, chosen, destination, path, form, json=json)
+        if form != "native":
+            raise UsageError("a directory tree is exported as native", code="format-unfit")
+        return _export_tree(opened, chosen, destination, path, json=json)
+
+
+def _export_tree(
+    repository: "Repository", point: "PointForm", destination: Path, path: str, *, json: bool
+) -> int:
+    from repository.tree.exporter import export_tree
+
+    entry = repository.entries.get(point.entries[0].entry)
+    with progress_bar("exporting", quiet=json) as bar:
+        result = export_tree(
+            repository,
+            repository.catalog(entry),
+            destination,
+            path=os.fsencode(path),
+            show=lambda p: bar.update(
+                p.bytes + p.items, p.bytes_total + p.items_total, size_text(p.bytes)
+            ),
+        )
+    if json:
+        print_json(
+            {
+                "files": result.files,
+                "folders": result.folders,
+                "links": result.links,
+                "bytes": result.bytes,
+                "problems": _problem_documents(result.problems),
+            }
+        )
+    else:
+        _show_problems(result.problems)
+        say(
+            f"wrote {result.files} files, {result.folders} folders, {result.links} links, "
+            f"{size_text(result.bytes)} to {destination}"
+        )
+    return WARNINGS if result.problems else DONE
+
+
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to store")],
+    repo: RepoArgument,
+    name: Annotated[
+        str, typer.Option("--name", help="Name of the restore point; the folder's name by default")
+    ] = "",
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read every file, also those that seem unchanged")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Store a directory tree: files, links, modes, times."""
+    from repository.tree.importer import check_folder, import_tree
+
+    check_folder(folder)
+    chosen = name or folder.resolve().name or "root"
+    with (
+        arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
+        progress_bar("importing", quiet=json) as bar,
+    ):
+        result = import_tree(
+            opened,
+            folder,
+            chosen,
+            reread=reread,
+            show=lambda p: bar.update(
+                p.bytes + p.items, p.bytes_total + p.items_total, size_text(p.bytes)
+            ),
+        )
+    assert result.point is not None
+    if json:
+        document = _point_document(result.point, objects=False)
+        document |= {
+            "files_read": result.files_read,
+            "unchanged": result.unchanged,
+            "removed": result.removed,
+            "bytes_read": result.bytes_read,
+            "bytes_stored": result.bytes_stored,
+            "problems": _problem_documents(result.problems),
+        }
+        print_json(document)
+    else:
+        _show_problems(result.problems)
+        say(
+            f"restore point {result.point.id} ({chosen}): {result.files_read} files read, "
+            f"{size_text(result.bytes_read)}; {result.unchanged} unchanged, {result.removed} removed; "
+            f"{size_text(result.bytes_stored)} stored"
+        )
+    return WARNINGS if result.problems else DONE
+
+
+def _show_problems(problems: list["TreeProblem"]) -> None:
+    for problem in problems[:PROBLEMS_SHOWN_MAX]:
+        name = plain_text(os.fsdecode(problem.path))
+        complain(f"{problem.result}: {name}: {problem.reason}")
+    if len(problems) > PROBLEMS_SHOWN_MAX:
+        complain(f"... and {len(problems) - PROBLEMS_SHOWN_MAX} more; --json lists all")
+
+
+def _problem_documents(problems: list["TreeProblem"]) -> list[dict[str, str]]:
+    from repository.tree.nodes import base64_name, display
+
+    documents = []
+    for problem in problems:
+        document = {
+            "path": display(problem.path),
+            "result": problem.result,
+            "reason": problem.reason,
+        }
+        if (encoded := base64_name(problem.path)) is not None:
+            document["path_b64"] = encoded
+        documents.append(document)
+    return documents
