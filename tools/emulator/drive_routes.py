@@ -1,0 +1,349 @@
+"""
+OneDrive: drives, items, content by pre-authenticated URLs, and change tracking.
+"""
+
+import asyncio
+import mimetypes
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tools.emulator import delta, naming, odata
+from tools.emulator.call import Call, Services
+from tools.emulator.changelog import Change
+from tools.emulator.clock import iso
+from tools.emulator.drive import Drive, Item
+from tools.emulator.errors import GraphError, no_file
+from tools.emulator.paging import list_page
+from tools.emulator.reply import Reply, content_reply, json_reply
+from tools.emulator.sealing import BrokenSeal
+from tools.emulator.tenant import User
+
+PAGE_DEFAULT = 200
+PAGE_MAX = 1000
+LATEST = "latest"
+_QUOTA = 1 << 40
+
+
+def owner(call: Call) -> User:
+    """The user whose drive the path names."""
+    if "user" in call.params:
+        return call.user()
+    found = call.tenant.drive_owner(call.params["drive"])
+    if found is None:
+        raise no_file()
+    return found
+
+
+def _drive(call: Call) -> Drive:
+    user = owner(call)
+    if user.drive is None:
+        raise GraphError(404, "ResourceNotFound", "User's mysite not found.")
+    call.services.faults.check_owner("files", user.key)
+    return user.drive
+
+
+def _item(call: Call, drive: Drive) -> Item:
+    key = call.params.get("item", "root")
+    if key.startswith(":"):
+        return drive.find(key[1:])
+    base, colon, path = key.partition(":/")
+    item = drive.item(base)
+    for name in filter(None, path.split("/")) if colon else ():
+        child = item.children.get(name.lower())
+        if child is None:
+            raise no_file()
+        item = child
+    return item
+
+
+# JSON
+
+
+def _identity(call: Call, key: str) -> dict[str, Any]:
+    user = call.tenant.users.get(key)
+    if user is None:
+        return {"user": {"displayName": "System Account"}}
+    name = user.profile.get("displayName", user.upn)
+    return {"user": {"email": user.upn, "id": user.key, "displayName": name}}
+
+
+def _web_root(call: Call, user: User) -> str:
+    person = user.upn.replace("@", "_").replace(".", "_")
+    return f"https://{call.tenant.slug}-my.sharepoint.com/personal/{quote(person)}"
+
+
+def _drive_json(call: Call, user: User, drive: Drive) -> dict[str, Any]:
+    used = drive.root.size()
+    return {
+        "id": drive.key,
+        "name": "OneDrive",
+        "description": "",
+        "driveType": "business",
+        "webUrl": _web_root(call, user) + "/Documents",
+        "createdDateTime": iso(drive.created),
+        "lastModifiedDateTime": iso(drive.root.modified),
+        "createdBy": {"user": {"displayName": "System Account"}},
+        "owner": _identity(call, user.key),
+        "quota": {
+            "deleted": 0,
+            "remaining": _QUOTA - used,
+            "state": "normal",
+            "total": _QUOTA,
+            "used": used,
+        },
+    }
+
+
+def item_json(
+    call: Call, drive: Drive, item: Item, *, with_path: bool, select: list[str] | None = None
+) -> dict[str, Any]:
+    """A drive item; delta answers leave the path out, as the service does."""
+    tag = naming.guid(call.tenant.seed, drive.key, item.key).upper()
+    user = call.tenant.users[drive.owner]
+    body: dict[str, Any] = {
+        "id": item.key,
+        "name": item.name,
+        "createdDateTime": iso(item.created),
+        "lastModifiedDateTime": iso(item.modified),
+        "eTag": f'"{{{tag}}},{item.version}"',
+        "cTag": f'"c:{{{tag}}},{item.content_version}"',
+        "size": item.size(),
+        "webUrl": f"{_web_root(call, user)}/Documents/{quote(item.path)}".rstrip("/"),
+        "createdBy": _identity(call, drive.owner),
+        "lastModifiedBy": _identity(call, item.editor),
+        "fileSystemInfo": {
+            "createdDateTime": iso(item.created),
+            "lastModifiedDateTime": iso(item.modified),
+        },
+        "parentReference": _parent(drive, item, with_path=with_path),
+    }
+    if item.content is None:
+        body["folder"] = {"childCount": len(item.children)}
+    else:
+        kind = mimetypes.guess_type(item.name)[0] or "application/octet-stream"
+        body["file"] = {"mimeType": kind, "hashes": {"quickXorHash": item.content.quick_xor}}
+        if select is None or "@microsoft.graph.downloadurl" in select:
+            body["@microsoft.graph.downloadUrl"] = download_url(call, drive, item, paid=False)
+    if item.parent is None:
+        body["root"] = {}
+    if item.special:
+        body["specialFolder"] = {"name": item.special}
+    if item.shared:
+        body["shared"] = {"scope": "users"}
+    return odata.pick(body, select)
+
+
+def _parent(drive: Drive, item: Item, *, with_path: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "driveType": "business",
+        "driveId": drive.key,
+        "siteId": drive.site,
+    }
+    if item.parent is not None:
+        body["id"] = item.parent.key
+        if item.parent.parent is not None:
+            body["name"] = item.parent.name
+        if with_path:
+            path = quote(item.parent.path)
+            body["path"] = f"/drives/{drive.key}/root:" + (f"/{path}" if path else "")
+    return body
+
+
+# drives and items
+
+
+async def get_drive(call: Call) -> Reply:
+    """GET /drives/{drive} and /users/{user}/drive"""
+    drive = _drive(call)
+    body = await asyncio.to_thread(_drive_json, call, owner(call), drive)
+    body = odata.pick(body, odata.selection(call.query))
+    return json_reply({"@odata.context": call.context("drives/$entity")} | body)
+
+
+async def list_drives(call: Call) -> Reply:
+    """GET /users/{user}/drives"""
+    drive, user = _drive(call), owner(call)
+    select = odata.selection(call.query)
+    body = await asyncio.to_thread(_drive_json, call, user, drive)
+    return json_reply(list_page(call, [body], lambda b: odata.pick(b, select), "drives", 100))
+
+
+async def get_item(call: Call) -> Reply:
+    """GET .../items/{item}, .../root and .../root:/path:"""
+    drive = _drive(call)
+    item = _item(call, drive)
+    call.services.faults.check_item(item.key)
+    select = odata.selection(call.query)
+    body = await asyncio.to_thread(item_json, call, drive, item, with_path=True, select=select)
+    return json_reply({"@odata.context": call.context("driveItems/$entity")} | body)
+
+
+async def list_children(call: Call) -> Reply:
+    """GET .../items/{item}/children"""
+    drive = _drive(call)
+    rows = sorted(_item(call, drive).children.values(), key=lambda i: i.name.lower())
+    select = odata.selection(call.query)
+    size = odata.whole(call.query, "top", PAGE_DEFAULT, PAGE_MAX)
+
+    def render(item: Item) -> dict[str, Any]:
+        return item_json(call, drive, item, with_path=True, select=select)
+
+    body = await asyncio.to_thread(list_page, call, rows, render, "driveItems", size)
+    return json_reply(body)
+
+
+# content
+
+
+def download_url(call: Call, drive: Drive, item: Item, *, paid: bool) -> str:
+    """A pre-authenticated URL of a file's content; `paid`: its units are counted already."""
+    services = call.services
+    ticket = {
+        "drive": drive.key,
+        "item": item.key,
+        "expires": services.clock.now() + services.options.url_life,
+        "epoch": services.url_epoch,
+        "paid": paid,
+    }
+    token = services.sealer.seal("download", ticket)
+    host = urlsplit(call.origin).hostname or ""
+    if host in ("127.0.0.1", "localhost", "::1"):
+        return f"{call.origin}/_dl/{token}"
+    unique = naming.guid(call.tenant.seed, drive.key, item.key)
+    path = "/_layouts/15/download.aspx"
+    root = _web_root(call, call.tenant.users[drive.owner])
+    return f"{root}{path}?UniqueId={unique}&Translate=false&tempauth={token}"
+
+
+async def item_content(call: Call) -> Reply:
+    """GET .../items/{item}/content: 302 to a pre-authenticated URL"""
+    drive = _drive(call)
+    item = _item(call, drive)
+    call.services.faults.check_item(item.key)
+    if item.content is None:
+        raise GraphError(400, "invalidRequest", "A folder has no content.")
+    return Reply(302, headers={"Location": download_url(call, drive, item, paid=True)})
+
+
+async def download(
+    services: Services, token: str, range_header: str | None
+) -> tuple[Reply, dict[str, str]]:
+    """The content behind a pre-authenticated URL, with SharePoint's throttle headers."""
+    try:
+        ticket = services.sealer.open("download", token)
+    except BrokenSeal:
+        raise _no_longer() from None
+    if ticket["expires"] <= services.clock.now() or ticket["epoch"] != services.url_epoch:
+        raise _no_longer()
+    user = services.tenant.drive_owner(ticket["drive"])
+    if user is None or user.drive is None:
+        raise no_file()
+    item = user.drive.item(ticket["item"])
+    headers = services.throttle.files(0 if ticket["paid"] else 1)
+    services.faults.check_owner("files", user.key)
+    services.faults.check_item(item.key)
+    if item.content is None:
+        raise no_file()
+    kind = mimetypes.guess_type(item.name)[0] or "application/octet-stream"
+    cut = services.faults.take_cut(item.key)
+    etag = f'"{{{item.key}}},{item.content_version}"'
+    content = item.content
+    reply = await asyncio.to_thread(content_reply, content, kind, range_header, etag, cut)
+    return reply, headers
+
+
+def _no_longer() -> GraphError:
+    return GraphError(401, "unauthenticated", "The download URL is not valid any more.")
+
+
+# change tracking
+
+
+async def drive_delta(call: Call) -> Reply:
+    """GET .../root/delta"""
+    drive = _drive(call)
+    now = _round(call, drive)
+    size = now.asked["size"]
+    page, token, done = delta.step(call, drive.log, drive.generations, now, size)
+    value = await asyncio.to_thread(_entries, call, drive, page, now)
+    body: dict[str, Any] = {"@odata.context": call.context("driveItems"), "value": value}
+    body["@odata.deltaLink" if done else "@odata.nextLink"] = call.link({"token": token})
+    return json_reply(body)
+
+
+def _round(call: Call, drive: Drive) -> delta.Round:
+    token = odata.option(call.query, "token") or odata.option(call.query, "skiptoken")
+    asked = {
+        "select": odata.selection(call.query),
+        "size": odata.whole(call.query, "top", PAGE_DEFAULT, PAGE_MAX),
+    }
+    if not token:
+        return delta.begin(call, drive.log, drive.generations, drive.key, asked)
+    since = drive.log.head if token == LATEST else _sequence_at(drive, token)
+    if since is not None:
+        return delta.begin(call, drive.log, drive.generations, drive.key, asked, cursor=since)
+    if len(call.query) > 1:
+        call.breach("link-altered", call.template)
+    try:
+        return delta.resume(call, drive.generations, drive.key, token)
+    except delta.DeadState as dead:
+        fresh = delta.begin(call, drive.log, drive.generations, drive.key, asked)
+        location = call.link({"token": delta.seal_start(call, fresh)})
+        text = "Resync required. Replace any local items with the server's version."
+        raise GraphError(
+            410, "resyncChangesApplyDifferences", text, {"Location": location}
+        ) from dead
+
+
+def _sequence_at(drive: Drive, token: str) -> int | None:
+    """Where a time stamp given as a token stands in the log; None when it is no time stamp."""
+    try:
+        moment = datetime.fromisoformat(token)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return drive.log.sequence_at(aware.timestamp())
+
+
+def _entries(
+    call: Call, drive: Drive, page: list[Change[str]], now: delta.Round
+) -> list[dict[str, Any]]:
+    """The page's items; in later rounds the parents of what changed come before it."""
+    rows: dict[str, dict[str, Any]] = {}
+    parents = not now.first and "deltaexcludeparent" not in call.prefer
+    for change in page:
+        item = drive.get(change.key)
+        if item is None:
+            rows[change.key] = {
+                "id": change.key,
+                "deleted": {"state": "deleted"},
+                "parentReference": {"driveId": drive.key, "driveType": "business"},
+            }
+            continue
+        chain = [item]
+        while parents and (above := chain[-1].parent) is not None:
+            chain.append(above)
+        for member in reversed(chain):
+            if member.key not in rows:
+                rows[member.key] = item_json(
+                    call, drive, member, with_path=False, select=now.asked["select"]
+                )
+    return list(rows.values())
+
+
+async def site_root(call: Call) -> Reply:
+    """GET /sites/root"""
+    tenant = call.tenant
+    host = f"{tenant.slug}.sharepoint.com"
+    body = {
+        "@odata.context": call.context("sites/$entity"),
+        "id": f"{host},{naming.guid(tenant.seed, 'root site')},{naming.guid(tenant.seed, 'web')}",
+        "displayName": tenant.name,
+        "name": "",
+        "webUrl": f"https://{host}",
+        "root": {},
+        "siteCollection": {"hostname": host},
+        "createdDateTime": iso(1_500_000_000),
+    }
+    return json_reply(odata.pick(body, odata.selection(call.query)))

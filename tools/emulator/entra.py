@@ -1,0 +1,215 @@
+"""
+The app registration and its tokens: who may have one, what is in it, whether it is still good.
+
+Assertions of clients are judged by real time, since clients sign them on a real clock; access
+tokens live on the virtual clock.
+"""
+
+import base64
+import hashlib
+import hmac
+import time
+import uuid
+from collections import OrderedDict
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from tools.emulator import naming
+from tools.emulator.certificates import KeyStore
+from tools.emulator.clock import Clock
+
+GRAPH = "https://graph.microsoft.com"
+_GRAPH_APP = "00000003-0000-0000-c000-000000000000"
+_TOKENS_MAX = 512
+_ASSERTIONS_MAX = 4096
+_SKEW = 300.0
+
+
+class TokenRefused(Exception):
+    """An answer of the token endpoint other than a token. `aadsts` is the numeric code."""
+
+    def __init__(self, status: int, error: str, aadsts: int, text: str) -> None:
+        super().__init__(f"AADSTS{aadsts}: {text}")
+        self.status = status
+        self.error = error
+        self.aadsts = aadsts
+
+
+class Registration:
+    """One app with one secret and one certificate in one tenant."""
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        clock: Clock,
+        tenant: str,
+        domain: str,
+        roles: tuple[str, ...],
+        life: int,
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self.tenant = tenant
+        self.client_id = naming.guid(0, "app", tenant)
+        self.names = {tenant, domain, "common", "organizations"}
+        self.roles = roles
+        self.life = life
+        self._generation = 1
+        public = keys.token_key.public_key()
+        self._key_id = _thumbprint(public)
+        self._seen_assertions: OrderedDict[str, float] = OrderedDict()
+        self._verified: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def jwks(self) -> dict[str, Any]:
+        """The public signing key as a key set."""
+        key = jwt.algorithms.RSAAlgorithm.to_jwk(self._keys.token_key.public_key(), as_dict=True)
+        return {"keys": [key | {"use": "sig", "kid": self._key_id, "alg": "RS256"}]}
+
+    def revoke(self) -> None:
+        """Every token issued so far is refused from now on."""
+        self._generation += 1
+
+    # issuing
+
+    def check_tenant(self, name: str) -> None:
+        """AADSTS90002 for a tenant that is not ours."""
+        if name.lower() not in self.names:
+            raise TokenRefused(400, "invalid_request", 90002, f"Tenant '{name}' not found.")
+
+    def check_secret(self, client: str, secret: str) -> None:
+        """Judge a client id with its secret."""
+        self._check_client(client)
+        if not hmac.compare_digest(secret.encode(), self._keys.app_secret.encode()):
+            raise TokenRefused(401, "invalid_client", 7000215, "Invalid client secret provided.")
+
+    def check_assertion(self, client: str, assertion: str, audiences: list[str]) -> None:
+        """Judge a signed client assertion: signature, audience, times, and that it is new."""
+        public = self._keys.app_certificate.public_key()
+        assert isinstance(public, RSAPublicKey)
+        try:
+            head = jwt.get_unverified_header(assertion)
+            self._check_thumbprint(head)
+            claims = jwt.decode(
+                assertion,
+                public,
+                algorithms=["RS256", "PS256"],
+                audience=audiences,
+                leeway=_SKEW,
+                options={"require": ["exp", "aud", "iss", "sub", "jti"]},
+            )
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise TokenRefused(
+                401, "invalid_client", 700027, "Client assertion failed signature validation."
+            ) from error
+        self._check_client(client or str(claims["iss"]))
+        if claims["iss"] != self.client_id or claims["sub"] != self.client_id:
+            raise TokenRefused(401, "invalid_client", 700021, "Issuer and client do not match.")
+        self._check_replay(str(claims["jti"]), float(claims["exp"]))
+
+    def _check_client(self, client: str) -> None:
+        if client.lower() != self.client_id:
+            text = f"Application with identifier '{client[:80]}' was not found in the directory."
+            raise TokenRefused(400, "unauthorized_client", 700016, text)
+
+    def _check_thumbprint(self, head: dict[str, Any]) -> None:
+        certificate = self._keys.app_certificate
+        sha256 = _b64(certificate.fingerprint(hashes.SHA256()))
+        sha1 = _b64(certificate.fingerprint(hashes.SHA1()))  # noqa: S303 - x5t is defined so
+        if head.get("x5t#S256", sha256).rstrip("=") != sha256 or head.get("x5t", sha1).rstrip(
+            "="
+        ) not in (sha1, sha256):
+            raise jwt.InvalidTokenError("unknown certificate")
+
+    def _check_replay(self, jti: str, expires: float) -> None:
+        now = time.time()
+        while self._seen_assertions:
+            oldest = next(iter(self._seen_assertions))
+            if self._seen_assertions[oldest] + _SKEW > now:
+                break
+            del self._seen_assertions[oldest]
+        if jti in self._seen_assertions:
+            raise TokenRefused(401, "invalid_client", 700003, "Client assertion was used before.")
+        self._seen_assertions[jti] = expires
+        while len(self._seen_assertions) > _ASSERTIONS_MAX:
+            self._seen_assertions.popitem(last=False)
+
+    def issue(self, scope: str, *, cae: bool = False) -> dict[str, Any]:
+        """The token answer for a scope of the form `<resource>/.default`."""
+        for one in scope.split():
+            resource, dot, rest = one.rpartition(".default")
+            if not dot or rest:
+                text = f"The provided value for the scope '{one[:80]}' is not valid."
+                raise TokenRefused(400, "invalid_scope", 70011, text)
+            if resource.rstrip("/") not in ("", GRAPH, _GRAPH_APP, "api://" + _GRAPH_APP):
+                text = f"The resource principal named '{resource[:80]}' was not found."
+                raise TokenRefused(400, "invalid_resource", 500011, text)
+        if not scope.split():
+            raise TokenRefused(400, "invalid_scope", 70011, "The scope is missing.")
+        now = int(self._clock.now())
+        claims = {
+            "aud": GRAPH,
+            "iss": f"https://sts.windows.net/{self.tenant}/",
+            "iat": now,
+            "nbf": now,
+            "exp": now + self.life,
+            "app_displayname": "Strongroom",
+            "appid": self.client_id,
+            "appidacr": "1",
+            "idtyp": "app",
+            "oid": naming.guid(0, "principal", self.tenant),
+            "sub": naming.guid(0, "principal", self.tenant),
+            "roles": list(self.roles),
+            "tid": self.tenant,
+            "uti": f"{self._generation}.{uuid.uuid4().hex}",
+            "ver": "1.0",
+        }
+        if cae:
+            claims["xms_cc"] = ["CP1"]
+        token = jwt.encode(
+            claims, self._keys.token_key, algorithm="RS256", headers={"kid": self._key_id}
+        )
+        sent = self._clock.sent(self.life)
+        return {
+            "token_type": "Bearer",
+            "expires_in": sent,
+            "ext_expires_in": sent,
+            "access_token": token,
+        }
+
+    # verifying
+
+    def verify(self, token: str) -> dict[str, Any]:
+        """The claims of an access token; raises `jwt.InvalidTokenError` when it is not good."""
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = jwt.decode(
+                token,
+                self._keys.token_key.public_key(),
+                algorithms=["RS256"],
+                audience=GRAPH,
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
+            )
+            self._verified[token] = claims
+            while len(self._verified) > _TOKENS_MAX:
+                self._verified.popitem(last=False)
+        if claims["exp"] <= self._clock.now():
+            raise jwt.ExpiredSignatureError("Lifetime validation failed, the token is expired.")
+        if claims["tid"] != self.tenant:
+            raise jwt.InvalidTokenError("The token is for another tenant.")
+        if int(claims["uti"].split(".")[0]) < self._generation:
+            raise jwt.InvalidTokenError("The token was revoked.")
+        return claims
+
+
+def _b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _thumbprint(key: RSAPublicKey) -> str:
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return _b64(hashlib.sha256(der).digest())[:27]

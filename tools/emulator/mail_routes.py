@@ -1,0 +1,272 @@
+"""
+Exchange: mail folders, messages, attachments, and their change tracking.
+"""
+
+import asyncio
+from typing import Any
+
+from tools.emulator import delta, odata
+from tools.emulator.blob import BytesBlob
+from tools.emulator.call import Call
+from tools.emulator.changelog import Change
+from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.mail_json import (
+    MessageReading,
+    View,
+    attachment_json,
+    attachment_key,
+    folder_json,
+    message_json,
+    needs_mime,
+)
+from tools.emulator.mailbox import Folder, Message
+from tools.emulator.mime_reader import Attachment
+from tools.emulator.paging import list_page
+from tools.emulator.reply import Reply, content_reply, json_reply
+
+PAGE_DEFAULT = 10
+PAGE_MAX = 1000
+
+
+def _view(call: Call) -> tuple[View, dict[str, str]]:
+    """How the client wants messages, and the header that says it was understood."""
+    prefer = call.prefer
+    applied = []
+    immutable = prefer.get("idtype", "").lower() == "immutableid"
+    if immutable:
+        applied.append('IdType="ImmutableId"')
+    text = prefer.get("outlook.body-content-type", "").lower() == "text"
+    if text:
+        applied.append('outlook.body-content-type="text"')
+    if "odata.maxpagesize" in prefer:
+        applied.append(f"odata.maxpagesize={odata.page_size(prefer, PAGE_DEFAULT, PAGE_MAX)}")
+    headers = {"Preference-Applied": ", ".join(applied)} if applied else {}
+    return View(immutable, text), headers
+
+
+def _size(call: Call, default: int = PAGE_DEFAULT) -> int:
+    if odata.option(call.query, "top") is not None:
+        call.services.ledger.note("top-on-exchange-listing")
+    size = odata.whole(call.query, "top", default, PAGE_MAX)
+    return odata.page_size(call.prefer, size, PAGE_MAX)
+
+
+def _folder(call: Call) -> Folder:
+    return call.mailbox().folder(call.params["folder"])
+
+
+def _reading(call: Call) -> MessageReading:
+    message = call.mailbox().message(call.params["message"])
+    call.services.faults.check_item(message.key, message.movable)
+    return MessageReading(message, _view(call)[0], call.tenant.seed)
+
+
+# folders
+
+
+async def list_folders(call: Call) -> Reply:
+    """GET .../mailFolders and .../childFolders"""
+    parent = _folder(call) if "folder" in call.params else call.mailbox().root
+    hidden = _flag(call, "includehiddenfolders")
+    rows = [f for f in parent.children.values() if hidden or not f.hidden]
+    select = odata.selection(call.query)
+    body = list_page(
+        call, rows, lambda f: odata.pick(folder_json(f), select), "mailFolders", _size(call)
+    )
+    return json_reply(body, headers=_view(call)[1])
+
+
+def _flag(call: Call, name: str) -> bool:
+    return (odata.option(call.query, name) or "").lower() == "true"
+
+
+async def get_folder(call: Call) -> Reply:
+    """GET .../mailFolders/{folder}"""
+    body = odata.pick(folder_json(_folder(call)), odata.selection(call.query))
+    return json_reply({"@odata.context": call.context("mailFolders/$entity")} | body)
+
+
+async def folders_delta(call: Call) -> Reply:
+    """GET .../mailFolders/delta"""
+    mailbox = call.mailbox()
+    asked = {
+        "select": odata.selection(call.query),
+        "size": _size(call, 200),
+        "hidden": _flag(call, "includehiddenfolders"),
+    }
+    collection = f"{mailbox.owner}/folders"
+    now = _round(call, mailbox.folder_log, mailbox.folder_generations, collection, asked)
+    size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
+    page, token, done = delta.step(call, mailbox.folder_log, mailbox.folder_generations, now, size)
+    value = []
+    for change in page:
+        folder = mailbox.folders.get(change.key)
+        if folder is None:
+            value.append({"id": change.key, "@removed": {"reason": "deleted"}})
+        elif now.asked["hidden"] or not folder.hidden:
+            value.append(odata.pick(folder_json(folder), now.asked["select"]))
+    return json_reply(_delta_body(call, "mailFolders", value, token, done), headers=_view(call)[1])
+
+
+# messages
+
+
+async def list_messages(call: Call) -> Reply:
+    """GET .../messages and .../mailFolders/{folder}/messages"""
+    if odata.option(call.query, "filter") or odata.option(call.query, "search"):
+        raise GraphError(501, "NotImplemented", "The emulator does not filter messages.")
+    if "folder" in call.params:
+        rows = list(_folder(call).messages.values())
+    else:
+        rows = list(call.mailbox().messages())
+    rows.reverse()  # newest first
+    view, headers = _view(call)
+    select = odata.selection(call.query)
+    seed = call.tenant.seed
+
+    def render(message: Message) -> dict[str, Any]:
+        return message_json(MessageReading(message, view, seed), select)
+
+    size = _size(call)
+    if needs_mime(select):
+        body = await asyncio.to_thread(list_page, call, rows, render, "messages", size)
+    else:
+        body = list_page(call, rows, render, "messages", size)
+    return json_reply(body, headers=headers)
+
+
+async def messages_delta(call: Call) -> Reply:
+    """GET .../mailFolders/{folder}/messages/delta"""
+    if odata.option(call.query, "filter"):
+        raise GraphError(501, "NotImplemented", "The emulator does not filter messages.")
+    mailbox, folder = call.mailbox(), _folder(call)
+    asked = {"select": odata.selection(call.query), "size": _size(call)}
+    collection = f"{mailbox.owner}/{folder.key}"
+    now = _round(call, folder.log, folder.generations, collection, asked)
+    size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
+    page, token, done = delta.step(call, folder.log, folder.generations, now, size)
+    view, headers = _view(call)
+    select = now.asked["select"]
+    if needs_mime(select):
+        value = await asyncio.to_thread(_entries, call, folder, page, view, select)
+    else:
+        value = _entries(call, folder, page, view, select)
+    return json_reply(_delta_body(call, "messages", value, token, done), headers=headers)
+
+
+def _entries(
+    call: Call, folder: Folder, page: list[Change[str]], view: View, select: list[str] | None
+) -> list[dict[str, Any]]:
+    value = []
+    for change in page:
+        message = folder.messages.get(change.key)
+        if message is not None:
+            value.append(message_json(MessageReading(message, view, call.tenant.seed), select))
+        else:
+            key = change.key if view.immutable else folder.departed.get(change.key, change.key)
+            value.append({"id": key, "@removed": {"reason": "deleted"}})
+    return value
+
+
+def _round(
+    call: Call, log: Any, generations: Any, collection: str, asked: dict[str, Any]
+) -> delta.Round:
+    """Begin or resume a round; Exchange says 410 SyncStateNotFound for a dead state."""
+    token = odata.option(call.query, "deltatoken") or odata.option(call.query, "skiptoken")
+    if token is None:
+        return delta.begin(call, log, generations, collection, asked)
+    if len(call.query) > 1:
+        call.breach("link-altered", call.template)
+    try:
+        return delta.resume(call, generations, collection, token)
+    except delta.DeadState as dead:
+        text = (
+            f"The sync state generation is not found; generation={dead.generation};"
+            f"[highest={dead.highest}]."
+        )
+        raise GraphError(410, "SyncStateNotFound", text) from dead
+
+
+def _delta_body(
+    call: Call, entity: str, value: list[dict[str, Any]], token: str, done: bool
+) -> dict[str, Any]:
+    kind, option = ("deltaLink", "$deltatoken") if done else ("nextLink", "$skiptoken")
+    return {
+        "@odata.context": call.context(entity),
+        "value": value,
+        f"@odata.{kind}": call.link({option: token}),
+    }
+
+
+async def get_message(call: Call) -> Reply:
+    """GET .../messages/{message}"""
+    reading = _reading(call)
+    select = odata.selection(call.query)
+    body = await asyncio.to_thread(message_json, reading, select)
+    expand = (odata.option(call.query, "expand") or "").lower()
+    if expand.startswith("attachments"):
+        found = await asyncio.to_thread(lambda: reading.content.attachments)
+        body["attachments"] = [attachment_json(reading, i, a) for i, a in enumerate(found)]
+    body = {"@odata.context": call.context("messages/$entity")} | body
+    return json_reply(body, headers=_view(call)[1])
+
+
+async def message_mime(call: Call) -> Reply:
+    """GET .../messages/{message}/$value"""
+    message = _reading(call).message
+    blob = message.mime
+    message.fetches += 1
+    if call.services.mime_drift:
+        drifted = f"X-Emulator-Fetch: {message.fetches}\r\n".encode() + blob.read()
+        blob = BytesBlob(drifted)
+    cut = call.services.faults.take_cut(message.key, message.movable)
+    etag = f'"{message.key}.{message.version}"'
+    return content_reply(blob, "text/plain", call.headers.get("Range"), etag, cut)
+
+
+# attachments
+
+
+async def list_attachments(call: Call) -> Reply:
+    """GET .../messages/{message}/attachments"""
+    reading = _reading(call)
+    found = await asyncio.to_thread(lambda: list(enumerate(reading.content.attachments)))
+    select = odata.selection(call.query)
+
+    def render(row: tuple[int, Attachment]) -> dict[str, Any]:
+        return odata.pick(attachment_json(reading, *row), select)
+
+    body = list_page(call, found, render, "attachments", _size(call, 1000))
+    return json_reply(body, headers=_view(call)[1])
+
+
+async def _attachment(call: Call) -> tuple[MessageReading, int, Attachment]:
+    reading = _reading(call)
+    found = await asyncio.to_thread(lambda: reading.content.attachments)
+    message = reading.message
+    for index, attachment in enumerate(found):
+        for view in (View(immutable=True), View()):
+            named = MessageReading(message, view, call.tenant.seed)
+            if attachment_key(named, index) == call.params["attachment"]:
+                return reading, index, attachment
+    raise no_mail_item()
+
+
+async def get_attachment(call: Call) -> Reply:
+    """GET .../attachments/{attachment}"""
+    body = attachment_json(*await _attachment(call))
+    body = odata.pick(body, odata.selection(call.query))
+    return json_reply({"@odata.context": call.context("attachments/$entity")} | body)
+
+
+async def attachment_content(call: Call) -> Reply:
+    """GET .../attachments/{attachment}/$value"""
+    reading, index, attachment = await _attachment(call)
+    etag = f'"{attachment_key(reading, index)}"'
+    return content_reply(
+        BytesBlob(attachment.content),
+        "application/octet-stream",
+        call.headers.get("Range"),
+        etag,
+        None,
+    )
