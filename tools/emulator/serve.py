@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -135,11 +136,13 @@ class Emulator:
         server = web.Server(door.handle, request_factory=door.make_request, access_log=None)
         return await self._start(server, host, 0, None)
 
-    async def _start(self, server: web.Server, host: str, port: int, context: object) -> int:
-        runner = web.ServerRunner(server)
+    async def _start(
+        self, server: web.Server, host: str, port: int, context: ssl.SSLContext | None
+    ) -> int:
+        runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, host, port, ssl_context=context, shutdown_timeout=0.5)  # type: ignore[arg-type]
+        site = web.TCPSite(runner, host, port, ssl_context=context)
         await site.start()
         return int(runner.addresses[0][1])
 
