@@ -154,7 +154,7 @@ class Emulator:
             "client_secret": self.keys.app_secret,
             "authority": self.authority,
             "graph_endpoint": self.graph_url,
-            "ca_file": str(self.ca_file),
+            "ca_file": str(self.ca_file.resolve()),
             "proxy_url": self.proxy_url,
         }
 
@@ -162,7 +162,7 @@ class Emulator:
         """`org` with the certificate file in place of the secret."""
         org = dict(self.org)
         del org["client_secret"]
-        return org | {"certificate_file": str(self.certificate_file)}
+        return org | {"certificate_file": str(self.certificate_file.resolve())}
 
     def _publish(self) -> None:
         """Write `control.json` and, last since it says that all is ready, the `--org` file."""
