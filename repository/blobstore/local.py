@@ -19,7 +19,7 @@ from typing import Self
 from blake3 import blake3
 
 from engine.errors import BackupError, Conflict, Denied, NotFound, Unavailable
-from repository.blobstore.names import checked_name
+from repository.blobstore.names import checked_name, is_name
 from repository.blobstore.protocol import BlobInfo
 
 _LOCK = "cas.lock"
@@ -29,7 +29,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def translated(error: OSError, what: str) -> BackupError:
     """An operating system error as one of ours."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
         return NotFound(f"{what} is not in the store", code="blob-not-found")
     if isinstance(error, FileExistsError):
         return Conflict(f"{what} exists", code="blob-exists")
@@ -112,7 +112,7 @@ class LocalStore:
             if found != expected:
                 raise Conflict(f"{name} was changed by another writer", code="blob-changed")
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            temporary = self.root / _SPOOLS / secrets.token_hex(16)
+            temporary = _spools(self.root) / secrets.token_hex(16)
             _write_synced(temporary, data)
             temporary.rename(path)
             _sync_folder(path.parent)
@@ -120,7 +120,8 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See BlobStore."""
-        folder = self.root / prefix.rpartition("/")[0]
+        above = prefix.rpartition("/")[0]
+        folder = self._path(above) if above else self.root
         with _translating(prefix or "the store"):
             found = sorted(self._walk(folder))
         for name, size in found:
@@ -130,16 +131,17 @@ class LocalStore:
     def _walk(self, folder: Path) -> Iterator[tuple[str, int]]:
         try:
             entries = list(os.scandir(folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
             path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 if path != self.root / _SPOOLS:
                     yield from self._walk(path)
-            elif entry.name != _LOCK:
+            elif entry.name != _LOCK and is_name(name := path.relative_to(self.root).as_posix()):
+                # what no put could have made (.nfs..., .DS_Store) is none of ours
                 with contextlib.suppress(FileNotFoundError):
-                    yield path.relative_to(self.root).as_posix(), entry.stat().st_size
+                    yield name, entry.stat().st_size
 
     def spool(self) -> "LocalSpool":
         """See BlobStore."""
@@ -162,13 +164,14 @@ class LocalSpool:
         self._root = root
         self._name: Path | None = None
         with _translating(str(root)):
+            spools = _spools(root)
             try:
-                self._file = os.open(root / _SPOOLS, os.O_TMPFILE | os.O_RDWR, 0o600)
+                self._file = os.open(spools, os.O_TMPFILE | os.O_RDWR, 0o600)
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                     raise
                 # this file system has no nameless files; a crash leaves the name, nothing finds it
-                self._name = root / _SPOOLS / secrets.token_hex(16)
+                self._name = spools / secrets.token_hex(16)
                 self._file = os.open(self._name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
 
     def write(self, data: bytes) -> None:
@@ -211,6 +214,13 @@ class LocalSpool:
         os.close(self._file)
         if self._name is not None:
             self._name.unlink(missing_ok=True)
+
+
+def _spools(root: Path) -> Path:
+    """The folder of unfinished objects; a copy of a repository may have come without it, because it is empty."""
+    folder = root / _SPOOLS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _make_folders(folder: Path, root: Path) -> None:

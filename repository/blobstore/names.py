@@ -8,8 +8,13 @@ from engine.limits import NAME_BYTES_MAX
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` has the form of an object name. No empty, hidden or climbing segment has."""
+    return len(name) <= NAME_BYTES_MAX and _NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str) -> str:
-    """`name` if it is one; UsageError otherwise. No empty, hidden or climbing segment can pass."""
-    if len(name) > NAME_BYTES_MAX or not _NAME.fullmatch(name):
+    """`name` if it is one; UsageError otherwise."""
+    if not is_name(name):
         raise UsageError("an object name has an impossible form", code="bad-blob-name")
     return name
