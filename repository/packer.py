@@ -22,6 +22,7 @@ from engine.limits import (
     DATA_PACK_BYTES_TARGET,
     FRAME_PLAIN_BYTES_TARGET,
     METADATA_PACK_BYTES_TARGET,
+    PACK_CHUNKS_TARGET,
 )
 from engine.pack import DirectoryFrame, fill_bytes, seal_tail
 from engine.run import RunPack
@@ -56,7 +57,10 @@ class OpenPack:
         self._spool = self._stack.enter_context(store.spool())
         self._hash = blake3()
         self.size = 0
-        self._write(self._header.encode())
+        self.chunks = 0
+        with self._stack.pop_all() as held:
+            self._write(self._header.encode())
+            self._stack = held.pop_all()
 
     def _write(self, data: bytes) -> None:
         self._spool.write(data)
@@ -83,6 +87,7 @@ class OpenPack:
         )
         self._write(stored)
         self._frames.append(DirectoryFrame(info, refs))
+        self.chunks += len(refs)
 
     def close(self) -> RunPack:
         """Write directory, fill and trailer; store the pack under its name."""
@@ -145,7 +150,7 @@ class Packer:
                 if self._pack is None:
                     self._pack = self._new_pack()
                 self._pack.append(refs, frame)
-                if self._pack.size >= self._target:
+                if self._pack.size >= self._target or self._pack.chunks >= PACK_CHUNKS_TARGET:
                     self._close_pack()
         except BaseException as error:  # noqa: BLE001 - raised again by the next call
             self._failure = error
