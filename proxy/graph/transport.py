@@ -7,7 +7,7 @@ who gets a token), link addresses are sent exactly as they came, foreign errors 
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib import request as environment
@@ -19,7 +19,7 @@ from yarl import URL
 
 from engine.errors import UsageError
 from proxy.graph.errors import GraphUnavailable
-from proxy.graph.settings import OrganizationSettings
+from proxy.graph.settings import LOOPBACK, OrganizationSettings
 
 __all__ = ["Answer", "BodyReader", "Transport", "user_agent"]
 
@@ -54,7 +54,7 @@ class BodyReader:
         self.status = response.status
         self.headers: Mapping[str, str] = CIMultiDict(response.headers)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces of at most CHUNK_BYTES."""
         content = self._response.content
         while True:
@@ -176,9 +176,11 @@ def _tls(ca: str) -> ssl.SSLContext:
 
 
 def _proxy_for(url: str, configured: str) -> str | None:
+    parts = urlsplit(url)
+    if parts.hostname in LOOPBACK:
+        return None  # a proxy elsewhere has another loopback
     if configured:
         return configured
-    parts = urlsplit(url)
     proxies = environment.getproxies_environment()
     # The bypass rule (NO_PROXY) is in the standard library, but not in its stubs.
     bypass: Callable[[str, dict[str, str]], bool] = vars(environment)["proxy_bypass_environment"]

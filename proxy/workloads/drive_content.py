@@ -5,7 +5,7 @@ The address comes with the feed and dies after minutes or an hour; a dead one is
 the same offset, if the file is still the same (ETag). The token never goes there.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -101,7 +101,7 @@ class _Download:
         patience_s = self._content.patience_s or 0.0
         return Persistence(WHAT, patience_s, self._client.clock.monotonic())
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The file from its first byte to its last."""
         while True:
             url = await self._address()
@@ -157,7 +157,7 @@ class _Download:
         length = answer.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else None
 
-    async def _fresh(self, answer: BodyReader) -> AsyncIterator[bytes]:
+    async def _fresh(self, answer: BodyReader) -> AsyncGenerator[bytes, None]:
         """Chunks that are new: a server may ignore Range and begin at the start."""
         skip = self._offset if answer.status == 200 else 0
         async with aclosing(answer.chunks()) as chunks:

@@ -1,0 +1,351 @@
+"""
+Keeps repositories open for all tasks of one process, each with one write session.
+
+Tasks add to slices; this module decides when they become durable: every COMMIT_S, every COMMIT_BYTES, and when a task
+finishes (several that finish together share one commit). The repository is synchronous, so its calls run in threads
+of their own; the event loop never waits for storage.
+
+A write session that lost its turn or met a failure is broken for good: every slice in it says so at its next call,
+and the next slice begins a new session from what was committed.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from engine.errors import BackupError, Denied, Fenced
+from engine.manifest import ObjectKey
+from proxy.pipeline.kept_slice import KeptSlice, OnCommit
+from repository import Places, Repository, open_repository
+from repository.session import WriteSession
+
+__all__ = ["KeeperLimits", "KeptRepository", "RepositoryKeeper"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperLimits:
+    """
+    When to commit and how many threads to use. Seconds and bytes.
+
+    `gather_s` is how long a commit for a finished task waits for others that finish; `idle_s` how long a session
+    without slices stays open.
+    """
+
+    commit_s: float = 300.0
+    commit_bytes: int = 4 * 1024**3
+    gather_s: float = 0.2
+    idle_s: float = 20.0
+    store_threads: int = 4
+    look_s: float = 1.0
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """Tasks that wait for the next commit."""
+
+    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+
+    def take(self) -> list["asyncio.Future[None]"]:
+        taken, self.waiters = self.waiters, []
+        return taken
+
+
+class KeptRepository:
+    """One open repository and its write session. Made by `RepositoryKeeper.open`."""
+
+    def __init__(
+        self, repository: Repository, identity: str | None, limits: KeeperLimits, *, owned: bool
+    ) -> None:
+        self.repository = repository
+        self._owned = owned
+        self._identity = identity
+        self._limits = limits
+        self._stores = ThreadPoolExecutor(limits.store_threads, thread_name_prefix="store")
+        self._turns = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._session: WriteSession | None = None
+        self._slices: set[KeptSlice] = set()
+        self._lock = asyncio.Lock()  # begin, commit and close of the session
+        self._wanted = _Wanted()
+        self._wake = asyncio.Event()
+        self._committed_at = time.monotonic()
+        self._committed_bytes = 0
+        self._idle_since = time.monotonic()
+
+    # -- calls into the repository ---------------------------------------------------------------
+
+    async def run(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """A repository call in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._stores, partial(call, *arguments, **named))
+
+    async def _run_turn(self, call: Callable[..., T], *arguments: Any) -> T:
+        """A call that begins, commits or ends a turn; a cancelled task does not leave it half done."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._turns, partial(call, *arguments)))
+
+    # -- slices ----------------------------------------------------------------------------------
+
+    async def open_slice(
+        self,
+        key: ObjectKey,
+        workload: str,
+        session: str,
+        on_commit: OnCommit,
+    ) -> KeptSlice:
+        """
+        Begin or go on with an object's workload from its newest entry, complete or not.
+
+        `on_commit` is told on the event loop of every commit that held the slice.
+        """
+        async with self._lock:
+            writer = await self._begin()
+            # Under the lock: a commit between reading the heads and opening would be missed.
+            opened = await self.run(self._open, writer, key, workload, session)
+            kept = KeptSlice(self, writer, opened, on_commit)
+            self._slices.add(kept)
+            return kept
+
+    async def _begin(self) -> WriteSession:
+        if self._session is None:
+            self._session = await self._run_turn(self.repository.write_session, self._identity)
+            self._committed_at = time.monotonic()
+            self._committed_bytes = 0
+        return self._session
+
+    def _open(self, writer: WriteSession, key: ObjectKey, workload: str, session: str) -> Any:
+        heads = self.repository.entries.heads(key.kind, key.id, workload)
+        return writer.open_slice(
+            key,
+            workload,
+            session,
+            previous=heads[0] if heads else None,
+            parents=tuple(head.ref for head in heads),
+        )
+
+    def drop(self, kept: KeptSlice) -> None:
+        """The task of a slice has ended."""
+        self._slices.discard(kept)
+        if not kept.finished:
+            kept.writer.drop_slice(kept.slice)
+        self._idle_since = time.monotonic()
+
+    # -- commits ---------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Something was added: commit if there is much of it."""
+        if self._session is not None:
+            fresh = self._session.bytes_stored - self._committed_bytes
+            if fresh >= self._limits.commit_bytes:
+                self._wake.set()
+
+    async def commit(self) -> None:
+        """
+        Wait until everything added so far is durable.
+
+        Raises:
+            BackupError: the commit failed; nothing that was added since the last one is kept.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wanted.waiters.append(waiter)
+        self._wake.set()
+        await waiter
+
+    async def keep(self) -> None:
+        """The committer: runs until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.look_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            if self._wanted.waiters:
+                await self._gather()
+            if self._wanted.waiters or self._due():
+                await self._commit_now()
+            await self._close_if_idle()
+
+    async def _gather(self) -> None:
+        """Give other tasks that are about to finish the chance to share the commit."""
+        until = time.monotonic() + self._limits.gather_s
+        while len(self._wanted.waiters) < len(self._slices) and time.monotonic() < until:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(until - time.monotonic()):
+                    await self._wake.wait()
+
+    def _due(self) -> bool:
+        if self._session is None or not self._slices:
+            return False
+        fresh = self._session.bytes_stored - self._committed_bytes
+        late = time.monotonic() - self._committed_at >= self._limits.commit_s
+        return late or fresh >= self._limits.commit_bytes
+
+    async def _commit_now(self) -> None:
+        waiters = self._wanted.take()
+        try:
+            async with self._lock:
+                await self._commit()
+        except BackupError as error:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+        else:
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def _commit(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        try:
+            commit = await self._run_turn(session.commit)
+        except BackupError as error:
+            await self._break(error)
+            raise
+        self._committed_at = time.monotonic()
+        self._committed_bytes = session.bytes_stored
+        if commit is not None:
+            held = [kept for kept in self._slices if kept.slice in commit.entries]
+            plain = sum(kept.plain_bytes for kept in held)
+            for kept in held:
+                # Packs are shared: a slice's part of the stored bytes is that of its plain bytes.
+                share = kept.plain_bytes / plain if plain else 0.0
+                kept.committed(commit.entries[kept.slice], round(commit.bytes_stored * share))
+
+    async def _break(self, error: BackupError) -> None:
+        """The session is lost: whoever writes to it learns why, the next slice begins another."""
+        session, self._session = self._session, None
+        for kept in self._slices:
+            kept.broken = error
+        self._slices.clear()
+        if session is not None:
+            with contextlib.suppress(BackupError):
+                await self._run_turn(session.close)
+
+    async def report_failure(self, error: BackupError, writer: WriteSession) -> None:
+        """A call of a slice failed: if the whole session is broken, let go of it."""
+        async with self._lock:
+            if writer is self._session:
+                await self._break(error)
+
+    async def _close_if_idle(self) -> None:
+        idle = not self._slices and time.monotonic() - self._idle_since >= self._limits.idle_s
+        if self._session is not None and idle:
+            async with self._lock:
+                if not self._slices:
+                    session, self._session = self._session, None
+                    with contextlib.suppress(BackupError):
+                        await self._run_turn(session.close)
+
+    async def close(self) -> None:
+        """Commit what is there, end the turn, close the repository."""
+        async with self._lock:
+            with contextlib.suppress(BackupError):  # every task was told; what is committed stays
+                await self._commit()
+            session, self._session = self._session, None
+            if session is not None:
+                with contextlib.suppress(BackupError):
+                    await self._run_turn(session.close)
+        for waiter in self._wanted.take():
+            if not waiter.done():
+                waiter.set_exception(Fenced("The proxy lets go of the repository.", code="closed"))
+        self._stores.shutdown(wait=True)
+        self._turns.shutdown(wait=True)
+        if self._owned:
+            self.repository.close()
+
+
+class RepositoryKeeper:
+    """
+    All repositories of one process. Use as a context in a running event loop.
+
+    `identity` is the permanent name of this writer (the proxy's id); None: one of the machine's free ones.
+    """
+
+    def __init__(
+        self,
+        identity: str | None,
+        places: Places | None = None,
+        limits: KeeperLimits | None = None,
+    ) -> None:
+        self._identity = identity
+        self._places = places
+        self._limits = limits or KeeperLimits()
+        self._open_lock = threading.Lock()
+        self._repositories: dict[str, tuple[bytes, Repository]] = {}
+        self._kept: dict[str, KeptRepository] = {}
+        self._group = asyncio.TaskGroup()
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+        await self._group.__aexit__(kind, error, trace)
+
+    def repository(self, url: str, passphrase: str) -> Repository:
+        """
+        The open repository at `url`; from any thread.
+
+        Raises:
+            Denied: another passphrase than the one it was opened with.
+            BackupError: as `open_repository`.
+        """
+        digest = blake2b(passphrase.encode(), digest_size=32).digest()
+        with self._open_lock:
+            if url not in self._repositories:
+                opened = open_repository(url, passphrase, self._places)
+                self._repositories[url] = (digest, opened)
+            known, repository = self._repositories[url]
+        if not hmac.compare_digest(known, digest):
+            raise Denied("The passphrase of the repository is wrong.", code="passphrase-wrong")
+        return repository
+
+    async def open(self, url: str, passphrase: str) -> KeptRepository:
+        """The repository at `url`, ready for writing."""
+        repository = await asyncio.to_thread(self.repository, url, passphrase)
+        return self._keep(url, repository, owned=True)
+
+    def adopt(self, repository: Repository) -> KeptRepository:
+        """Keep a repository that somebody else opened and will close."""
+        return self._keep(repository.id, repository, owned=False)
+
+    def _keep(self, key: str, repository: Repository, *, owned: bool) -> KeptRepository:
+        if key not in self._kept:
+            kept = KeptRepository(repository, self._identity, self._limits, owned=owned)
+            self._kept[key] = kept
+            self._keepers.append(self._group.create_task(kept.keep()))
+        return self._kept[key]
+
+    async def close(self) -> None:
+        """Commit everything and close all repositories."""
+        for task in self._keepers:
+            task.cancel()
+        for kept in self._kept.values():
+            await kept.close()
+        others = {
+            url: repo for url, (_, repo) in self._repositories.items() if url not in self._kept
+        }
+        for repository in others.values():
+            await asyncio.to_thread(repository.close)
+        self._keepers.clear()
+        self._kept.clear()
+        self._repositories.clear()
