@@ -21,7 +21,7 @@ from typing_extensions import Buffer
 from engine import commit as protocol
 from engine.catalog import encode_catalog_part, parts_to_merge
 from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table
-from engine.commit import CellForm
+from engine.commit import CellForm, CommitForm
 from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
 from engine.ids import ChunkId, WriterId
 from engine.keys import SALT_BYTES
@@ -107,23 +107,55 @@ class WriteSession:
         self._swap(protocol.begin(before, self._writer, watermark))
         self._repository.refresh()
 
-    def _swap(self, cell: CellForm) -> None:
+    def _swap(self, cell: CellForm, committed: CommitForm | None = None) -> None:
+        """Put `cell` in place of the one we know. Fenced, or Unavailable if it is not known to have arrived."""
         name = cell_name(self._writer)
         salt = ambient.random_bytes(SALT_BYTES)
         stored = seal_object(
             self._keys, ObjectClass.CELL, self._uuid, salt, protocol.encode(cell), name
         )
-        try:
-            self._tag = self._repository.store.replace(name, stored, self._tag)
-        except (Conflict, Unavailable) as error:
-            # the answer may have been lost: the cell tells whether these bytes arrived
-            found, tag = self._repository.store.get_tagged(name)
-            if found != stored:
-                if isinstance(error, Unavailable):
+        for attempt in range(1, COMMIT_ATTEMPTS_MAX + 1):
+            try:
+                self._tag = self._repository.store.replace(name, stored, self._tag)
+                break
+            except (Conflict, Unavailable) as error:
+                if self._arrived(name, stored, committed, error):
+                    break
+                if attempt == COMMIT_ATTEMPTS_MAX or getattr(error, "code", "") == "store-full":
                     raise
-                raise Fenced("the turn was revoked or taken over", code="turn-revoked") from error
-            self._tag = tag
         self._cell = cell
+
+    def _arrived(
+        self,
+        name: str,
+        stored: bytes,
+        committed: CommitForm | None,
+        error: Conflict | Unavailable,
+    ) -> bool:
+        """
+        Settle a lost answer by the cell itself: True if the swap was done, False if it may be sent again.
+
+        Raises: Fenced if the cell went on without it; what reading the cell fails with.
+        """
+        try:
+            found, tag = self._repository.store.get_tagged(name)
+        except NotFound:
+            if self._tag is None and isinstance(error, Unavailable):
+                return False
+            raise error from None
+        if found == stored:
+            self._tag = tag
+            return True
+        if tag == self._tag and isinstance(error, Unavailable):
+            return False
+        plain = open_object(self._keys, ObjectClass.CELL, self._uuid, found, name)
+        now = protocol.decode_cell(plain, self._writer)
+        fenced = Fenced("the turn was revoked or taken over", code="turn-revoked")
+        if committed and protocol.has_committed(now, committed.turn, committed.manifest):
+            # the commit counts; whoever took the cell over ended this session all the same
+            self._failure = fenced
+            return True
+        raise fenced from error
 
     # -- storing ---------------------------------------------------------------------------------
 
@@ -213,11 +245,14 @@ class WriteSession:
             session: id of the job session, kept in the entries.
             previous: the entry whose rows and checkpoint are taken over; None starts empty.
             parents: all heads that the next entry follows; by default `previous` alone.
+
+        Raises: Conflict(slice-open) while another slice of the same object and workload waits for its last commit.
         """
         catalog, checkpoint = Catalog(), None
         if previous is not None:
             catalog = self._repository.catalog(previous)
             checkpoint = self._repository.checkpoint(previous)
+        self._require_free(key, workload)
         if parents is None:
             parents = () if previous is None else (previous.ref,)
         made = Slice(
@@ -231,8 +266,18 @@ class WriteSession:
             confirm=self._confirm,
         )
         with self._lock:
+            self._require_free(key, workload)
             self._slices.append(made)
         return made
+
+    def _require_free(self, key: ObjectKey, workload: str) -> None:
+        """A commit has one entry for an object and workload."""
+        for other in self._slices:
+            if (other.object.kind, other.object.id, other.workload) == (key.kind, key.id, workload):
+                raise Conflict(
+                    f"{key.name}/{workload} has an open slice: finish and commit it, or drop it",
+                    code="slice-open",
+                )
 
     def drop_slice(self, slice_: Slice) -> None:
         """Forget a slice whose task failed; what it did not commit is not kept."""
@@ -262,8 +307,9 @@ class WriteSession:
                 return None
             try:
                 return self._commit(taken)
-            except BackupError as error:
-                self._failure = error
+            except BaseException as error:
+                # what was flushed is named by nothing: going on would refer to chunks that no run has
+                self._failure = _as_failure(error)
                 raise
 
     def _commit(self, taken: list[tuple[Slice, Pending]]) -> Commit:
@@ -278,7 +324,8 @@ class WriteSession:
         manifest = self._store_manifest(runs, entries)
         cell = self._cell
         assert cell is not None
-        self._swap(protocol.commit(cell, manifest, runs, go_on=True))
+        after = protocol.commit(cell, manifest, runs, go_on=True)
+        self._swap(after, after.commits[-1])
         self._repository.refresh()
         with self._lock:
             self._new = {chunk: n for chunk, n in self._new.items() if n >= flushed}
@@ -289,7 +336,8 @@ class WriteSession:
                 ref = EntryRef(manifest, index)
                 slice_.committed(pending, self._repository.entries.get(ref), catalog)
                 refs[slice_] = ref
-            self._slices = [s for s in self._slices if not (s.finished and s in refs)]
+            ended = {slice_ for slice_, pending in taken if pending.last}
+            self._slices = [s for s in self._slices if s not in ended]
         return Commit(manifest, refs, self.bytes_stored - before)
 
     def _entry(self, slice_: Slice, pending: Pending) -> tuple[EntryForm, Catalog]:
@@ -444,6 +492,12 @@ class PartWriter:
         if error is None:
             self._cut(final=True)
             self._part = part_of(self._role, self._references, self._generation)
+
+
+def _as_failure(error: BaseException) -> BackupError:
+    if isinstance(error, BackupError):
+        return error
+    return Fenced(f"an earlier commit was cut off ({error!r})", code="commit-cut-off")
 
 
 def _split(packs: Sequence[RunPack]) -> list[list[RunPack]]:

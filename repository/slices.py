@@ -19,11 +19,12 @@ from repository.entries import Entry
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a slice has to say in a commit."""
+    """What a slice has to say in a commit. `last`: it was finished by then, nothing follows."""
 
     rows: tuple[Row, ...]
     checkpoint: bytes | None
     complete: bool
+    last: bool
 
 
 class Slice:
@@ -120,8 +121,10 @@ class Slice:
             fresh = bool(self._rows) or self._new_checkpoint is not None
             if not fresh and not self.finished:
                 return None
-            checkpoint = self._new_checkpoint or self.checkpoint
-            return Pending(tuple(self._rows.values()), checkpoint, self.finished and self._complete)
+            fresh_one = self._new_checkpoint
+            checkpoint = self.checkpoint if fresh_one is None else fresh_one
+            complete = self.finished and self._complete
+            return Pending(tuple(self._rows.values()), checkpoint, complete, self.finished)
 
     def committed(self, pending: Pending, entry: Entry, catalog: Catalog) -> None:
         """The commit that held `pending` is durable."""
