@@ -5,7 +5,6 @@ It reads the state (cells, generation, runs, manifests), keeps the index in step
 sessions, catalogs and restore points. Thread-safe; one refresh at a time.
 """
 
-import contextlib
 import fcntl
 import secrets
 import threading
@@ -16,7 +15,7 @@ from typing import IO, Self
 
 from blake3 import blake3
 
-from engine.errors import Conflict, Corruption, NotFound, UsageError
+from engine.errors import BackupError, Conflict, Corruption, NotFound, UsageError
 from engine.ids import WriterId, writer_id
 from engine.keys import KdfCost, KeySet
 from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
@@ -232,14 +231,18 @@ def create_repository(
         Conflict: something is there. UsageError: the passphrase is too short.
     """
     check_passphrase(passphrase)
-    store = create_store(address)
+    initialize(create_store(address), passphrase, cost or KdfCost())
+    return open_repository(address, passphrase, places)
+
+
+def initialize(store: BlobStore, passphrase: str, cost: KdfCost) -> None:
+    """Make an empty repository on a store that is empty."""
     repository = ambient.random_bytes(16)
     swaps = probe_compare_and_swap(store)
     config = new_config(repository.hex(), ambient.now(), compare_and_swap=swaps)
     keys = new_key_set(blake3(config).digest())
-    add_key(store, keys, passphrase, repository, cost or KdfCost())
+    add_key(store, keys, passphrase, repository, cost)
     store.put_new(CONFIG, config)  # last: without it there is no repository
-    return open_repository(address, passphrase, places)
 
 
 def check_passphrase(passphrase: str) -> None:
@@ -258,7 +261,11 @@ def open_repository(address: str, passphrase: str, places: Places | None = None)
     Raises:
         NotFound, UsageError: there is none. Denied: wrong passphrase. Unsupported: a newer program's. Corruption.
     """
-    store = open_store(address)
+    return open_on(open_store(address), passphrase, places or default_places())
+
+
+def open_on(store: BlobStore, passphrase: str, places: Places) -> Repository:
+    """Open the repository on a store; errors as of `open_repository`."""
     stored = store.get(CONFIG)
     config = read_config(stored, store.describe())
     keys = open_key_set(store, passphrase, bytes.fromhex(config.repository))
@@ -267,7 +274,7 @@ def open_repository(address: str, passphrase: str, places: Places | None = None)
             "the config of the repository was changed or damaged: put it back from a copy",
             code="config-corrupt",
         )
-    return Repository(store, keys, config, places or default_places())
+    return Repository(store, keys, config, places)
 
 
 def probe_compare_and_swap(store: BlobStore) -> bool:
@@ -279,14 +286,21 @@ def probe_compare_and_swap(store: BlobStore) -> bool:
 def _race(store: BlobStore, expected: str | None) -> str | None:
     """Two writers swap the probe at once: the winner's tag if there is exactly one."""
     won: list[str] = []
+    failed: list[BackupError] = []
 
     def swap(data: bytes) -> None:
-        with contextlib.suppress(Conflict):
+        try:
             won.append(store.replace(PROBE, data, expected))
+        except Conflict:
+            pass
+        except BackupError as error:
+            failed.append(error)
 
     racers = [threading.Thread(target=swap, args=(secrets.token_bytes(16),)) for _ in range(2)]
     for racer in racers:
         racer.start()
     for racer in racers:
         racer.join()
+    if failed:
+        raise failed[0]
     return won[0] if len(won) == 1 else None
