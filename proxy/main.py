@@ -173,3 +173,7 @@ def main(
 
 def _real_data_plane(settings: ProxySettings) -> DataPlane:
     raise NotImplementedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -367,7 +367,8 @@ SET name = excluded.name, display_name = excluded.display_name, seen_at = now();
 
 -- name: objects.page
 -- Protected objects of a tenant.
-SELECT * FROM objects WHERE organization = :organization AND kind || '/' || id > :after
+SELECT *, kind || '/' || id AS cursor FROM objects
+WHERE organization = :organization AND kind || '/' || id > :after
 ORDER BY kind || '/' || id LIMIT :count;
 
 -- name: events.insert
@@ -471,3 +472,7 @@ DELETE FROM tokens WHERE expires_at < now();
 -- name: tasks.first
 -- The first unit of a kind in a run.
 SELECT * FROM tasks WHERE session = :session AND kind = :kind ORDER BY id LIMIT 1;
+
+-- name: objects.forget
+-- Their organization goes.
+DELETE FROM objects WHERE organization = :organization;
