@@ -23,6 +23,7 @@ class Blob(abc.ABC):
     """Immutable bytes with their size and hashes."""
 
     __slots__ = ("_quick_xor", "_sha256", "_size")
+    costly = False  # True where reading takes long enough to be done in a thread
 
     def __init__(self, size: int | None = None) -> None:
         self._size = size
@@ -119,6 +120,7 @@ class MadeBlob(Blob):
     """Bytes that a pure function gives again each time."""
 
     __slots__ = ("_cache", "_key", "_make")
+    costly = True
     _keys = itertools.count()
 
     def __init__(self, make: Callable[[], bytes], cache: ContentCache) -> None:

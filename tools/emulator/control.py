@@ -152,16 +152,28 @@ class Controls:
         owner = self._services.tenant.user(user).key
         self._services.faults.deny(workload, owner, denied=denied)
 
-    def fail_item(self, item: str, status: int, code: str, times: int | None = None) -> None:
+    def fail_item(
+        self,
+        item: str,
+        status: int,
+        code: str,
+        times: int | None = None,
+        content_only: bool = False,
+    ) -> None:
         """Answer reads of a message or drive item with an error, `times` times or for ever."""
-        self._services.faults.fail_item(item, status, code, times)
+        self._services.faults.fail_item(item, status, code, times, content_only=content_only)
+
+    def fail_every(self, nth: int, status: int = 503, code: str = "serviceNotAvailable") -> None:
+        """Answer each `nth` Graph call and download with an error; 0 stops that."""
+        self._services.faults.fail_every(nth, status, code)
 
     def cut_download(self, item: str = "*", fraction: float = 0.5, times: int | None = 1) -> None:
         """Break the connection after a fraction of an item's content (`*`: of any item's)."""
         self._services.faults.cut(item, fraction, times)
 
-    def outage(self, on: bool = True, entra: bool = False) -> None:
-        """Answer 503 to all of Graph, and to sign-in too when wanted."""
+    def outage(self, on: bool = True, entra: bool = False, retry_after: int | None = None) -> None:
+        """Answer 503 to all of Graph and to downloads, and to sign-in too when wanted."""
+        self._services.faults.outage_retry_after = retry_after
         self._services.faults.outage = on
         self._services.faults.entra_outage = on and entra
 

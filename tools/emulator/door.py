@@ -69,8 +69,7 @@ class Door:
                 "authorization-on-preauthenticated-url", _DOWNLOAD_TEMPLATE, services.clock.now()
             )
         try:
-            if services.faults.outage:
-                raise GraphError(503, "serviceNotAvailable", "The service is not available.")
+            services.faults.check_service()
             if services.latency:
                 await asyncio.sleep(services.latency)
             reply, headers = await download(services, token, request.headers.get("Range"))

@@ -220,7 +220,7 @@ async def item_content(call: Call) -> Reply:
     """GET .../items/{item}/content: 302 to a pre-authenticated URL"""
     drive = _drive(call)
     item = _item(call, drive)
-    call.services.faults.check_item(item.key)
+    call.services.faults.check_item(item.key, content=True)
     if item.content is None:
         raise GraphError(400, "invalidRequest", "A folder has no content.")
     return Reply(302, headers={"Location": download_url(call, drive, item, paid=True)})
@@ -242,15 +242,13 @@ async def download(
     item = user.drive.item(ticket["item"])
     headers = services.throttle.files(0 if ticket["paid"] else 1)
     services.faults.check_owner("files", user.key)
-    services.faults.check_item(item.key)
+    services.faults.check_item(item.key, content=True)
     if item.content is None:
         raise no_file()
     kind = mimetypes.guess_type(item.name)[0] or "application/octet-stream"
     cut = services.faults.take_cut(item.key)
     etag = f'"{{{item.key}}},{item.content_version}"'
-    content = item.content
-    reply = await asyncio.to_thread(content_reply, content, kind, range_header, etag, cut)
-    return reply, headers
+    return await content_reply(item.content, kind, range_header, etag, cut), headers
 
 
 def _no_longer() -> GraphError:

@@ -53,8 +53,7 @@ class Graph:
         try:
             if method != "GET":
                 services.ledger.breach("write-call", f"{method} {template}", now)
-            if services.faults.outage:
-                raise GraphError(503, "serviceNotAvailable", "The service is not available.")
+            services.faults.check_service()
             if found is None:
                 text = f"Resource not found for the segment '{path.strip('/')[:80]}'."
                 raise GraphError(400, "BadRequest", text)

@@ -55,9 +55,9 @@ def _folder(call: Call) -> Folder:
     return call.mailbox().folder(call.params["folder"])
 
 
-def _reading(call: Call) -> MessageReading:
+def _reading(call: Call, *, content: bool = False) -> MessageReading:
     message = call.mailbox().message(call.params["message"])
-    call.services.faults.check_item(message.key, message.movable)
+    call.services.faults.check_item(message.key, message.movable, content=content)
     return MessageReading(message, _view(call)[0], call.tenant.seed)
 
 
@@ -213,7 +213,7 @@ async def get_message(call: Call) -> Reply:
 
 async def message_mime(call: Call) -> Reply:
     """GET .../messages/{message}/$value"""
-    message = _reading(call).message
+    message = _reading(call, content=True).message
     blob = message.mime
     message.fetches += 1
     if call.services.mime_drift:
@@ -221,7 +221,7 @@ async def message_mime(call: Call) -> Reply:
         blob = BytesBlob(drifted)
     cut = call.services.faults.take_cut(message.key, message.movable)
     etag = f'"{message.key}.{message.version}"'
-    return content_reply(blob, "text/plain", call.headers.get("Range"), etag, cut)
+    return await content_reply(blob, "text/plain", call.headers.get("Range"), etag, cut)
 
 
 # attachments
@@ -263,7 +263,7 @@ async def attachment_content(call: Call) -> Reply:
     """GET .../attachments/{attachment}/$value"""
     reading, index, attachment = await _attachment(call)
     etag = f'"{attachment_key(reading, index)}"'
-    return content_reply(
+    return await content_reply(
         BytesBlob(attachment.content),
         "application/octet-stream",
         call.headers.get("Range"),

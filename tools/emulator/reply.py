@@ -2,6 +2,7 @@
 What a handler answers with, before it is put on the wire.
 """
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -30,12 +31,12 @@ def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = No
     return Reply(status, msgspec.json.encode(body), headers=dict(headers or {}))
 
 
-def content_reply(
+async def content_reply(
     blob: Blob, content_type: str, range_header: str | None, etag: str, cut: float | None
 ) -> Reply:
     """The bytes of `blob`, or the asked range of them with 206, or 416."""
     headers = {"Accept-Ranges": "bytes", "ETag": etag}
-    data = blob.read()
+    data = await asyncio.to_thread(blob.read) if blob.costly else blob.read()
     span = parse_range(range_header, len(data)) if range_header else None
     if span is None:
         return Reply(200, data, content_type, headers, cut)
