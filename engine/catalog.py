@@ -77,7 +77,7 @@ def decode_parts(packed: bytes) -> tuple[Part, ...]:
         return ()
     try:
         rows = msgspec.msgpack.decode(packed, type=list[tuple[str, int, bytes]])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("the parts of a row cannot be read", code="catalog-corrupt") from error
     return tuple(checked_part(role, size, chunks) for role, size, chunks in rows)
 

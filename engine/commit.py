@@ -57,7 +57,7 @@ def decode_cell(plain: bytes, writer: str) -> CellForm:
     """Reverse of `encode` for the cell of `writer`. Corruption otherwise."""
     try:
         cell = msgspec.json.decode(plain, type=CellForm)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a write session cell cannot be read", code="cell-corrupt") from error
     turns = [commit.turn for commit in cell.commits]
     ordered = all(a < b for a, b in itertools.pairwise(turns))
@@ -70,7 +70,7 @@ def decode_generation(plain: bytes, number: int) -> GenerationForm:
     """Reverse of `encode` for `gc/<number>`. Corruption otherwise."""
     try:
         generation = msgspec.json.decode(plain, type=GenerationForm)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a generation cannot be read", code="generation-corrupt") from error
     if generation.number != number:
         raise Corruption("a generation has a wrong number", code="generation-corrupt")

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from engine.errors import Corruption, Denied
+from engine.errors import Corruption, Denied, UsageError
 from engine.limits import MIB
 from engine.version import require_readable
 
@@ -99,7 +99,7 @@ def decode_key_set(data: bytes) -> KeySet:
     """Reverse of `encode_key_set`. Corruption if it is not one."""
     try:
         form = msgspec.json.decode(data, type=_KeySetForm)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("the key set cannot be read", code="key-set-corrupt") from error
     keys = KeySet(
         form.id_key,
@@ -139,13 +139,18 @@ class WrappedKeySet(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _wrapping_key(passphrase: bytes, salt: bytes, cost: KdfCost) -> bytes:
-    return Argon2id(
-        salt=salt,
-        length=KEY_BYTES,
-        iterations=cost.iterations,
-        lanes=cost.lanes,
-        memory_cost=cost.memory_kib,
-    ).derive(passphrase)
+    """UsageError if the costs are out of Argon2's bounds."""
+    try:
+        kdf = Argon2id(
+            salt=salt,
+            length=KEY_BYTES,
+            iterations=cost.iterations,
+            lanes=cost.lanes,
+            memory_cost=cost.memory_kib,
+        )
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"impossible Argon2 parameters: {error}", code="kdf-cost") from error
+    return kdf.derive(passphrase)
 
 
 def _checksum(form: WrappedKeySet) -> str:
@@ -184,9 +189,9 @@ def check_wrapped(stored: bytes) -> WrappedKeySet:
         form = msgspec.json.decode(stored, type=WrappedKeySet)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a stored key is damaged", code="key-corrupt") from error
-    require_readable(form.strongroom)
     if form.checksum != _checksum(form) or _stored_form(form) != stored:
         raise Corruption("a stored key is damaged (checksum)", code="key-corrupt")
+    require_readable(form.strongroom)
     if form.cost.memory_kib > KDF_MEMORY_KIB_MAX or form.kind != "passphrase":
         raise Corruption("a stored key has impossible parameters", code="key-corrupt")
     return form
@@ -204,11 +209,15 @@ def unwrap(stored: bytes, passphrase: bytes, repository: bytes) -> KeySet:
         Corruption: the stored bytes are damaged. Denied: the passphrase is not the one of this key.
     """
     form = check_wrapped(stored)
-    wrapping = _wrapping_key(passphrase, base64.b64decode(form.salt), form.cost)
+    try:
+        salt = base64.b64decode(form.salt, validate=True)
+        sealed = base64.b64decode(form.sealed, validate=True)
+        wrapping = _wrapping_key(passphrase, salt, form.cost)
+    except (ValueError, UsageError) as error:
+        raise Corruption("a stored key has impossible parameters", code="key-corrupt") from error
     commitment = base64.b64encode(derive(wrapping, "commitment")).decode()
     if not hmac.compare_digest(commitment, form.commitment):
         raise Denied("the passphrase is wrong", code="passphrase-wrong")
-    sealed = base64.b64decode(form.sealed)
     try:
         plain = AESGCM(derive(wrapping, "key set")).decrypt(
             bytes(12), sealed, b"strongroom keys" + repository

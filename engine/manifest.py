@@ -169,7 +169,7 @@ def decode_manifest(plain: bytes, repository: str, signing_seed: bytes) -> Manif
     body = _verified(_MANIFEST_DOMAIN, plain, signing_seed, "manifest")
     try:
         form = msgspec.json.decode(body, type=ManifestForm)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a manifest cannot be read", code="manifest-corrupt") from error
     require_readable(form.format)
     if form.repository != repository:
@@ -201,7 +201,7 @@ def decode_point(plain: bytes, repository: str, signing_seed: bytes) -> PointFor
     body = _verified(_POINT_DOMAIN, plain, signing_seed, "restore point")
     try:
         form = msgspec.json.decode(body, type=PointForm)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a restore point cannot be read", code="point-corrupt") from error
     require_readable(form.format)
     if form.repository != repository:

@@ -1,6 +1,6 @@
 """Object class to object name; docs/format.md, "Objects"."""
 
-from engine.errors import Corruption
+from engine.errors import Corruption, UsageError
 from engine.ids import ObjectId, WriterId, object_id, writer_id
 from engine.seal import ObjectClass
 
@@ -13,6 +13,7 @@ MANIFESTS = "manifest/"
 POINTS = "point/"
 CELLS = "sess/"
 GENERATIONS = "gc/"
+GENERATION_DIGITS = 10
 
 _PACK_LETTER = {ObjectClass.DATA_PACK: "d", ObjectClass.METADATA_PACK: "m"}
 
@@ -51,10 +52,21 @@ def cell_name(writer: WriterId) -> str:
 
 
 def cell_writer(name: str) -> WriterId:
-    """Reverse of `cell_name`."""
-    return writer_id(name.removeprefix(CELLS))
+    """Reverse of `cell_name`; Corruption if a foreign object lies there."""
+    try:
+        return writer_id(name.removeprefix(CELLS))
+    except UsageError as error:
+        raise Corruption(f"{name} is not a cell: take it away", code="name-corrupt") from error
+
+
+def generation_number(name: str) -> int:
+    """Reverse of `generation_name`; Corruption if a foreign object lies there."""
+    digits = name.removeprefix(GENERATIONS)
+    if not digits.isdecimal() or len(digits) != GENERATION_DIGITS:
+        raise Corruption(f"{name} is not a generation: take it away", code="name-corrupt")
+    return int(digits)
 
 
 def generation_name(number: int) -> str:
     """gc/<number>, ten digits, so that names sort as numbers."""
-    return f"{GENERATIONS}{number:010d}"
+    return f"{GENERATIONS}{number:0{GENERATION_DIGITS}d}"

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -49,7 +50,7 @@ class ConfigForm(msgspec.Struct, frozen=True):
     strongroom: str
     format: int
     suite: int
-    repository: str
+    repository: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     created_at: str
     compare_and_swap: bool
     chunker: ChunkerForm = ChunkerForm()
@@ -82,7 +83,7 @@ def read_config(data: bytes, where: str) -> ConfigForm:
         require_readable(head["format"], head["suite"])
     try:
         form = msgspec.json.decode(data, type=ConfigForm)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"the config of {where} is damaged", code="config-corrupt") from error
     if form.chunker.name != CHUNKER_NAME or any(form.features.values()):
         raise Unsupported(

@@ -20,7 +20,14 @@ from engine.errors import NotFound
 from engine.keys import KeySet
 from engine.seal import ObjectClass, open_object
 from repository.blobstore.protocol import BlobStore
-from repository.layout import CELLS, GENERATIONS, cell_name, cell_writer, generation_name
+from repository.layout import (
+    CELLS,
+    GENERATIONS,
+    cell_name,
+    cell_writer,
+    generation_name,
+    generation_number,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def read_state(store: BlobStore, keys: KeySet, repository: bytes, known: int = 0
 def _newest_generation(
     store: BlobStore, keys: KeySet, repository: bytes, known: int
 ) -> GenerationForm:
-    listed = [int(blob.name.removeprefix(GENERATIONS)) for blob in store.list(GENERATIONS)]
+    listed = [generation_number(blob.name) for blob in store.list(GENERATIONS)]
     number = max([known, *listed])
     newest = GENERATION_ZERO if number == 0 else _generation(store, keys, repository, number)
     while True:

@@ -102,7 +102,7 @@ def row_meta(row: Row) -> NodeMeta:
         raise Corruption("a stored path is impossible", code="tree-corrupt")
     try:
         return msgspec.json.decode(row.meta, type=NodeMeta)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a row of a tree cannot be read", code="tree-corrupt") from error
 
 
