@@ -30,12 +30,14 @@ from repository.layout import (
     KEYS,
     MANIFESTS,
     PACKS,
+    POINTS,
     RUNS,
     manifest_name,
     pack_name,
     parse_pack_name,
     run_name,
 )
+from repository.points import read_point
 from repository.scrub import intact
 
 if TYPE_CHECKING:
@@ -266,15 +268,17 @@ class _Verifier:
 
     def _points(self) -> None:
         """Restore points open, and their entries are live."""
-        try:
-            points = self._repository.points()
-        except BackupError as error:
-            self._report.add("point/", error)
-            return
-        for point in points:
+        repository = self._repository
+        for name in self._sizes:
+            if not name.startswith(POINTS):
+                continue
             self._report.points += 1
-            for entry in point.entries:
-                try:
-                    self._repository.entries.get(entry.entry)
-                except NotFound as error:
-                    self._report.add(f"point/{point.id}", error)
+            try:
+                point = read_point(
+                    repository.store, repository.keys, repository.id, repository.uuid, name
+                )
+                for entry in point.entries:
+                    repository.entries.get(entry.entry)
+            except BackupError as error:
+                self._report.add(name, error)
+                self._report.affected.append(f"restore point {name.removeprefix(POINTS)}")
