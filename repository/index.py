@@ -5,6 +5,7 @@ LMDB holds it (one environment for a path in a process, never across a fork). It
 is lost or when the machine went down without closing it; a killed process leaves it whole.
 """
 
+import fcntl
 import shutil
 import struct
 import threading
@@ -45,9 +46,13 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._environment = _acquire(folder)
-        self._chunks = self._environment.open_db(b"chunks")
-        self._frames = self._environment.open_db(b"frames")
-        self._runs = self._environment.open_db(b"runs")
+        try:
+            self._chunks = self._environment.open_db(b"chunks")
+            self._frames = self._environment.open_db(b"frames")
+            self._runs = self._environment.open_db(b"runs")
+        except lmdb.Error as error:
+            _release(folder)
+            raise unusable(folder, error) from error
 
     def close(self) -> None:
         """Let go of the cache; it stays for the next time."""
@@ -55,6 +60,12 @@ class Index:
 
     def sync(self, named: Sequence[str], load: Callable[[str], Run]) -> None:
         """Make the cache hold exactly the named runs; `load` reads one from the store."""
+        try:
+            self._sync(named, load)
+        except lmdb.Error as error:
+            raise unusable(self._folder, error) from error
+
+    def _sync(self, named: Sequence[str], load: Callable[[str], Run]) -> None:
         with self._environment.begin(db=self._runs) as transaction:
             held = {bytes(k).decode() for k, _ in transaction.cursor()}
         wanted = set(named)
@@ -166,7 +177,10 @@ def _release(folder: Path) -> None:
             _open_environments[folder] = (environment, users - 1)
             return
         del _open_environments[folder]
-        environment.sync(True)
+        try:
+            environment.sync(True)
+        except lmdb.Error:
+            (folder / _MARKER).unlink(missing_ok=True)  # not whole: read from the store again
         environment.close()
 
 
@@ -177,24 +191,47 @@ def _open(folder: Path) -> lmdb.Environment:
     Nothing is synced while it is used, so it is only trusted when the machine has not gone down since it was opened:
     the marker keeps the boot in which that was.
     """
-    marker = folder / _MARKER
     try:
-        if folder.exists() and (not marker.exists() or marker.read_text() != boot_id()):
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        marker.write_text(boot_id())
-        environment = lmdb.open(
-            str(folder),
-            map_size=MAP_BYTES_MAX,
-            max_dbs=3,
-            sync=False,
-            metasync=False,
-            max_readers=512,
-        )
-        environment.reader_check()
-        return environment
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(folder.with_name(folder.name + ".lock"), "ab") as lock:
+            # two processes that open at once must not take each other's new folder for a stale one
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _open_locked(folder)
     except (OSError, lmdb.Error) as error:
-        raise Unavailable(
-            f"the index cache {folder} cannot be used: free some space or choose another --cache-dir",
-            code="cache-unavailable",
-        ) from error
+        raise unusable(folder, error) from error
+
+
+def _open_locked(folder: Path) -> lmdb.Environment:
+    marker = folder / _MARKER
+    if folder.exists() and (not marker.exists() or marker.read_text() != boot_id()):
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    marker.write_text(boot_id())
+    try:
+        return _environment(folder)
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError):
+        for file in folder.glob("*.mdb"):
+            file.unlink()
+        return _environment(folder)
+
+
+def _environment(folder: Path) -> lmdb.Environment:
+    environment = lmdb.open(
+        str(folder),
+        map_size=MAP_BYTES_MAX,
+        max_dbs=3,
+        sync=False,
+        metasync=False,
+        max_readers=512,
+    )
+    environment.reader_check()
+    return environment
+
+
+def unusable(folder: Path, error: Exception) -> Unavailable:
+    """The cache fails (full disk, no right): one line that says what to do."""
+    return Unavailable(
+        f"the index cache {folder} cannot be used ({error}): "
+        "free some space or choose another --cache-dir",
+        code="cache-unavailable",
+    )

@@ -36,7 +36,7 @@ from repository.session import WriteSession
 from repository.settings import ConfigForm, Places, default_places, new_config, read_config
 from repository.state import State, read_state
 from repository.verify import Level, Progress, VerifyReport, verify
-from repository.witness import Witness
+from repository.witness import Witness, state_unusable
 
 REFRESH_ATTEMPTS_MAX = 5
 IDENTITIES_MAX = 64
@@ -180,7 +180,10 @@ class Repository:
             identity: the writer's permanent name; by default one of this machine's command line identities, which is
                 free. Conflict if the identity is in use by another process of this machine.
         """
-        writer, lock = self._identity(identity)
+        try:
+            writer, lock = self._identity(identity)
+        except OSError as error:
+            raise state_unusable(self._state_dir, error) from error
         try:
             return WriteSession(self, writer, lock.close)
         except BaseException:

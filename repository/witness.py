@@ -4,12 +4,12 @@ What this machine has seen of a repository, so that a store that shows an older 
 Kept in the state folder, not in a cache: whoever deletes it starts to believe the store anew.
 """
 
-import os
+import secrets
 from pathlib import Path
 
 import msgspec
 
-from engine.errors import Corruption
+from engine.errors import BackupError, Corruption, Unavailable
 from repository.state import State
 
 
@@ -28,8 +28,10 @@ class Witness:
     def _load(self) -> _Seen:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_Seen)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return _Seen()
+        except OSError as error:
+            raise state_unusable(self._path, error) from error
 
     @property
     def generation(self) -> int:
@@ -52,7 +54,25 @@ class Witness:
         turns = {writer: cell.turn for writer, cell in state.cells.items()}
         if turns != self._seen.turns or state.generation.number != self._seen.generation:
             self._seen = _Seen(state.generation.number, turns)
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = self._path.with_suffix(f".{os.getpid()}")
+            try:
+                self._keep()
+            except OSError as error:
+                raise state_unusable(self._path, error) from error
+
+    def _keep(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self._path.with_suffix(f".{secrets.token_hex(8)}")
+        try:
             temporary.write_bytes(msgspec.json.encode(self._seen))
             temporary.rename(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def state_unusable(path: Path, error: OSError) -> BackupError:
+    """The state folder fails (full disk, no right): one line that says what to do."""
+    return Unavailable(
+        f"{path} cannot be used ({error.strerror}): free some space or choose another --state-dir",
+        code="state-unavailable",
+    )
