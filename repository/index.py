@@ -6,6 +6,7 @@ is lost or when the machine went down without closing it; a killed process leave
 """
 
 import fcntl
+import os
 import shutil
 import struct
 import threading
@@ -26,6 +27,8 @@ MAP_BYTES_MAX = 1 << 38  # sparse; 256 GiB of address space
 _CHUNK = struct.Struct("<IIII")  # run number, frame, offset, length
 _FRAME_KEY = struct.Struct(">II")
 _FRAME = struct.Struct("<32sB16sQIIIIIB32s")
+READERS_MAX = 512
+READERS_TABLE_BYTES = 64 * 1024  # more than LMDB wants for them
 _MARKER = "opened-in-boot"
 
 
@@ -216,13 +219,16 @@ def _open_locked(folder: Path) -> lmdb.Environment:
 
 
 def _environment(folder: Path) -> lmdb.Environment:
+    with open(folder / "lock.mdb", "ab") as readers:
+        # LMDB maps this file and writes to its holes; on a full disk that would end the process (SIGBUS)
+        os.posix_fallocate(readers.fileno(), 0, READERS_TABLE_BYTES)
     environment = lmdb.open(
         str(folder),
         map_size=MAP_BYTES_MAX,
         max_dbs=3,
         sync=False,
         metasync=False,
-        max_readers=512,
+        max_readers=READERS_MAX,
     )
     environment.reader_check()
     return environment
