@@ -9,7 +9,6 @@ from pathlib import Path
 from engine.errors import BackupError
 from tools.installation.supervisor import (
     DEFAULT_PORT,
-    PROXY_COMMAND,
     InstallationInfo,
     InstallationOptions,
     run_installation,
@@ -25,7 +24,6 @@ def _parse(arguments: list[str]) -> InstallationOptions:
     parser.add_argument("--proxy-nats", metavar="URL")
     parser.add_argument("--proxies", type=int, default=2)
     parser.add_argument("--pool", default="default")
-    parser.add_argument("--proxy-command", nargs="+", help=argparse.SUPPRESS)
     words = parser.parse_args(arguments)
     host, _, port = words.listen.rpartition(":")
     return InstallationOptions(
@@ -37,7 +35,6 @@ def _parse(arguments: list[str]) -> InstallationOptions:
         proxy_nats=words.proxy_nats,
         proxies=words.proxies,
         pool=words.pool,
-        proxy_command=tuple(words.proxy_command) if words.proxy_command else PROXY_COMMAND,
     )
 
 
