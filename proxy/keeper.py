@@ -299,7 +299,7 @@ class RepositoryKeeper:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-        await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(None, None, None)  # only cancelled committers are in it
 
     def repository(self, url: str, passphrase: str) -> Repository:
         """

@@ -40,6 +40,7 @@ DAY_UNITS_PER_MINUTE_UNIT = 960  # 1.2 million a day go with 1,250 a minute
 BANDS = ((1_000, 1_250), (5_000, 2_500), (15_000, 3_750), (50_000, 5_000))
 BAND_ABOVE = 6_250
 WINDOW_SLOTS = 600
+NO_HEADERS_SHARE = 0.9  # answers carry RateLimit headers from 80 % of the limit on
 PACE_FIRST_S, PACE_MAX_S, PACE_RECOVERY = 0.02, 2.0, 0.97
 FENCE_JITTER_SHARE, FENCE_JITTER_MAX_S = 0.05, 2.0
 BUCKETS_MAX = 20_000  # mailboxes remembered before idle ones are forgotten
@@ -145,10 +146,11 @@ class Admission:
     throttled: bool = field(default=False, init=False)
 
     def settle(self, headers: Mapping[str, str]) -> None:
-        """Correct the charge by what the service says the call cost (x-ms-resource-unit)."""
-        text = headers.get("x-ms-resource-unit", "")
-        actual = float(text) if text.isascii() and text.isdigit() else self.units
+        """Correct the charge by what the service says the call cost, and the limit by what it says of it."""
+        told = _number(headers.get("x-ms-resource-unit", ""))
+        actual = self.units if told is None else float(told)
         self.bucket.correct(actual - self.units)
+        self.bucket.learn(_number(headers.get("RateLimit-Limit", "")))
         self.meter.resource_units += round(actual)
 
     def pause(self, seconds: float) -> None:
@@ -161,8 +163,11 @@ class Admission:
 class Bucket:
     """One bucket. All waiting is first come, first served."""
 
-    def __init__(self, clock: Clock, windows: list[Window], calls: int) -> None:
+    def __init__(
+        self, clock: Clock, windows: list[Window], calls: int, band: "Band | None" = None
+    ) -> None:
         self.clock = clock
+        self._band = band
         self.fenced_until = float("-inf")
         self.running = 0
         self._windows = windows
@@ -216,7 +221,8 @@ class Bucket:
         if until > self.fenced_until:
             # Several calls on the way may be told off for one overrun: slow down once per fence.
             if self.clock.monotonic() > self.fenced_until:
-                self._pace_s = min(max(PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
+                self._pace_s = min(max(NO_HEADERS_SHARE = 0.9  # answers carry RateLimit headers from 80 % of the limit on
+PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
             self.fenced_until = until
 
     def correct(self, units: float) -> None:
@@ -225,6 +231,46 @@ class Bucket:
             now = self.clock.monotonic()
             for window in self._windows:
                 window.take(now, units)
+
+
+    def learn(self, limit: int | None) -> None:
+        """Take note of the limit that an answer told (None: it told none)."""
+        if self._band is not None:
+            self._band.learn(limit, self._windows[0].used)
+            for window, units in zip(self._windows, self._band.limits(), strict=True):
+                window.limit = units
+
+
+class Band:
+    """
+    What SharePoint allows this application, as far as is known.
+
+    The number of licences that decides it is a guess. Answers name the limit once 80 % of it are used, so the absence
+    of that header says that more is allowed, and its presence says how much exactly.
+    """
+
+    def __init__(self, per_minute: int, share: float) -> None:
+        self.per_minute = per_minute
+        self._share = share
+        self._told = False
+
+    def limits(self) -> tuple[float, float]:
+        """Units for the windows of a minute and of a day."""
+        minute = self.per_minute * self._share
+        return minute, minute * DAY_UNITS_PER_MINUTE_UNIT
+
+    def learn(self, limit: int | None, used: float) -> None:
+        """An answer came that told `limit`, after `used` units in the last minute."""
+        if limit:
+            self._told = True
+            self.per_minute = limit
+        elif not self._told and used >= NO_HEADERS_SHARE * self.per_minute:
+            higher = [units for _, units in BANDS if units > self.per_minute]
+            self.per_minute = min([*higher, max(BAND_ABOVE, self.per_minute)])
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 class Budget:
@@ -247,6 +293,7 @@ class Budget:
     def _make(self, scope: Scope) -> Bucket:
         limits = self._limits
         share = limits.share * SAFETY_SHARE
+        band: Band | None = None
         if scope.kind == "mailbox":
             windows = [Window(limits.mailbox_requests * share, MAILBOX_PERIOD_S)]
             calls = limits.mailbox_calls
@@ -255,10 +302,9 @@ class Budget:
             calls = DIRECTORY_CALLS
         else:
             minute = limits.site_units_per_minute or resource_units_per_minute(limits.licenses)
-            windows = [
-                Window(minute * share, 60.0),
-                Window(minute * DAY_UNITS_PER_MINUTE_UNIT * share, DAY_S),
-            ]
+            band = Band(minute, share)
+            per_minute, per_day = band.limits()
+            windows = [Window(per_minute, 60.0), Window(per_day, DAY_S)]
             calls = limits.site_calls
         # The service allows so many calls at once to all installations together.
-        return Bucket(self._clock, windows, max(1, int(calls * limits.share)))
+        return Bucket(self._clock, windows, max(1, int(calls * limits.share)), band)

@@ -8,13 +8,17 @@ service and would never end).
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from proxy.graph.errors import GraphDenied, GraphUnavailable
 
-__all__ = ["LinkMachine", "Page", "decode_page", "escape_control_characters"]
+__all__ = ["LinkMachine", "Page", "decode_as", "decode_page", "escape_control_characters"]
+
+
+T = TypeVar("T")
 
 
 class PageBody(msgspec.Struct):
@@ -53,6 +57,21 @@ def decode_page(body: bytes) -> PageBody:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GraphUnavailable(
             "The service sent a page that is not valid JSON.", code="graph-bad-answer"
+        ) from error
+
+
+def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
+    """
+    An entry of a page in the shape that `decoder` knows.
+
+    Raises:
+        GraphUnavailable: it has another shape.
+    """
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise GraphUnavailable(
+            "The service sent an entry in a form that is not documented.", code="graph-bad-answer"
         ) from error
 
 

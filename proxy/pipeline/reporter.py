@@ -67,6 +67,6 @@ async def reporting(tell: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
             finally:
                 repeating.cancel()
     except BaseExceptionGroup as errors:
-        raise first_of(errors) from errors
+        raise first_of(errors) from None
     finally:
         await tell()

@@ -2,21 +2,20 @@
 
 import asyncio
 
-import msgspec
-
 from engine.catalog import Row
 from proxy.graph.budget import SITES
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphError, GraphItemFault, GraphNotFound, GraphUnavailable
+from proxy.graph.paging import decode_as
 from proxy.graph.transport import JSON_BYTES_MAX
 from proxy.pipeline.outcome import failed, skipped
 from proxy.workloads.drive_checkpoint import DriveFeed
 from proxy.workloads.drive_content import Content, FileReader
 from proxy.workloads.drive_item import (
+    ITEM_DECODER,
     ITEM_MEMBERS,
     DriveItem,
     content_is_known,
-    decode_item,
     file_row,
     stored_hash,
 )
@@ -81,8 +80,7 @@ class DriveFiles:
         """
         content = await self._reader.read(item.id, item.url)
         if item.hash not in (None, content.hash):
-            raw = await self.head(item.id)
-            item = decode_item(raw)
+            item, raw = await self.head(item.id)
             if item.hash not in (None, content.hash):
                 content = await self._again(item, content)
         row_id, parent = self._feed.row_id(item.id), self._feed.row_id(item.parent)
@@ -96,23 +94,22 @@ class DriveFiles:
             )
         return second
 
-    async def head(self, item: str) -> bytes:
-        """The JSON of one item, as the feed would have it."""
+    async def head(self, item: str) -> tuple[DriveItem, bytes]:
+        """One item and its JSON, as the feed would have it."""
         path = f"/drives/{segment(self._drive)}/items/{segment(item)}"
         url = self._client.url(path, {"$select": ITEM_MEMBERS})
         patience_s = self._client.settings.item_patience_s
         call = Call(url, SITES, "Read a drive item", patience_s=patience_s)
-        return await self._client.get_bytes(call, JSON_BYTES_MAX)
+        raw = await self._client.get_bytes(call, JSON_BYTES_MAX)
+        return decode_as(ITEM_DECODER, raw), raw
 
     async def look_up(self, item: str) -> tuple[DriveItem, bytes] | None:
         """An item by its id; None if it is gone or still cannot be read."""
         try:
-            raw = await self.head(item)
-            return decode_item(raw), raw
+            return await self.head(item)
         except GraphNotFound:
             return None
-        except (GraphError, msgspec.DecodeError) as error:
+        except GraphError as error:
             self._feed.failed(item)
-            if isinstance(error, GraphError):
-                self._shelf.note(failed(item, "", error))
+            self._shelf.note(failed(item, "", error))
             return None

@@ -15,6 +15,7 @@ from engine.parts import Part
 from proxy.workloads.moments import nanoseconds
 
 __all__ = [
+    "ITEM_DECODER",
     "ITEM_MEMBERS",
     "DriveItem",
     "ItemKind",
@@ -92,12 +93,12 @@ class DriveItem(msgspec.Struct, rename="camel"):
     file_system_info: _Times | None = None
     parent_reference: _Parent | None = None
     file: _File | None = None
-    folder: msgspec.Raw | None = None
-    package: msgspec.Raw | None = None
-    remote_item: msgspec.Raw | None = None
-    deleted: msgspec.Raw | None = None
-    root: msgspec.Raw | None = None
-    malware: msgspec.Raw | None = None
+    folder: dict[str, object] | None = None
+    package: dict[str, object] | None = None
+    remote_item: dict[str, object] | None = None
+    deleted: dict[str, object] | None = None
+    root: dict[str, object] | None = None
+    malware: dict[str, object] | None = None
     download_url: str | None = msgspec.field(default=None, name=DOWNLOAD_URL)
     content_url: str | None = msgspec.field(default=None, name="@content.downloadUrl")
 
@@ -135,7 +136,7 @@ class DriveItem(msgspec.Struct, rename="camel"):
         return self.content_tag or (f"{self.size}:{self.hash}" if self.hash else "")
 
 
-_ITEM = msgspec.json.Decoder(DriveItem)
+ITEM_DECODER = msgspec.json.Decoder(DriveItem)
 
 
 def decode_item(raw: bytes) -> DriveItem:
@@ -145,7 +146,7 @@ def decode_item(raw: bytes) -> DriveItem:
     Raises:
         msgspec.DecodeError: it has no id or members of another type than Graph documents.
     """
-    return _ITEM.decode(raw)
+    return ITEM_DECODER.decode(raw)
 
 
 class _FileMeta(msgspec.Struct):

@@ -16,7 +16,7 @@ from proxy.contract import ItemOutcome, ObjectRef
 from proxy.graph.budget import SITES
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphNotFound, GraphResync, GraphServiceMissing
-from proxy.graph.paging import LinkMachine, Page
+from proxy.graph.paging import LinkMachine, Page, decode_as
 from proxy.pipeline.outcome import SkipCause, skipped
 from proxy.workloads.drive_checkpoint import DriveBook
 from proxy.workloads.drive_files import DriveFiles
@@ -65,7 +65,7 @@ async def _list_drives(client: GraphClient, user: str) -> dict[str, str]:
     drives: dict[str, str] = {}
     async for page in client.pages(call):
         for raw in page.items:
-            drive = msgspec.json.decode(raw, type=_DriveHead)
+            drive = decode_as(_DRIVE, raw)
             drives[drive.id] = drive.name or "Drive"
     return drives
 
@@ -73,6 +73,9 @@ async def _list_drives(client: GraphClient, user: str) -> dict[str, str]:
 class _DriveHead(msgspec.Struct):
     id: str
     name: str | None = None
+
+
+_DRIVE = msgspec.json.Decoder(_DriveHead)
 
 
 class _Drive:
@@ -274,10 +277,9 @@ class _Drive:
             if not folder or self._shelf.row(self._feed.row_id(folder)) is not None:
                 return rows
             try:
-                raw = await self._files.head(folder)
+                item, raw = await self._files.head(folder)
             except GraphNotFound:
                 return rows + await self._contents(self._feed.row_id(folder))
-            item = decode_item(raw)
             rows.append(self._container(item, raw))
             folder = item.parent
         return rows

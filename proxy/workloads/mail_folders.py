@@ -14,6 +14,7 @@ from engine.catalog import Row
 from proxy.graph.budget import Scope
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphNotFound
+from proxy.graph.paging import decode_as
 
 __all__ = ["MailFolder", "folder_is_gone", "folder_rows", "list_folders"]
 
@@ -85,7 +86,7 @@ async def _listing(
     try:
         async for page in client.pages(call):
             for raw in page.items:
-                yield _DECODER.decode(raw)
+                yield decode_as(_DECODER, raw)
     except GraphNotFound:
         if not nested:
             raise  # no mailbox; a folder that went away meanwhile is nothing to speak of

@@ -19,7 +19,7 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
     except BaseExceptionGroup as errors:
-        raise first_of(errors) from errors
+        raise first_of(errors) from None
     return [task.result() for task in tasks]
 
 

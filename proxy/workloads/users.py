@@ -6,6 +6,7 @@ from proxy.contract import ItemOutcome, ObjectRef
 from proxy.graph.budget import DIRECTORY
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphNotFound
+from proxy.graph.paging import decode_as
 from proxy.pipeline.outcome import failed
 
 __all__ = ["discover_users"]
@@ -41,7 +42,7 @@ async def discover_users(
     call = Call(url, DIRECTORY, "List users")
     found = []
     async for page in client.pages(call):
-        users = [_DECODER.decode(raw) for raw in page.items]
+        users = [decode_as(_DECODER, raw) for raw in page.items]
         found += [_reference(user) for user in users if (user.user_type or "") != "Guest"]
     return found, []
 
@@ -58,7 +59,7 @@ async def _named(
         except GraphNotFound as error:
             missing.append(failed(name, name, error))
             continue
-        user = _reference(_DECODER.decode(body))
+        user = _reference(decode_as(_DECODER, body))
         found[user.id] = user
     return list(found.values()), missing
 
