@@ -221,8 +221,7 @@ class Bucket:
         if until > self.fenced_until:
             # Several calls on the way may be told off for one overrun: slow down once per fence.
             if self.clock.monotonic() > self.fenced_until:
-                self._pace_s = min(max(NO_HEADERS_SHARE = 0.9  # answers carry RateLimit headers from 80 % of the limit on
-PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
+                self._pace_s = min(max(PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
             self.fenced_until = until
 
     def correct(self, units: float) -> None:
@@ -231,7 +230,6 @@ PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
             now = self.clock.monotonic()
             for window in self._windows:
                 window.take(now, units)
-
 
     def learn(self, limit: int | None) -> None:
         """Take note of the limit that an answer told (None: it told none)."""
