@@ -6,6 +6,7 @@ At most ANSWERS_MAX at once; more wait in the subscription, which is bounded and
 
 import asyncio
 import logging
+import traceback
 from typing import Any, Protocol
 
 import msgspec
@@ -78,8 +79,9 @@ class Answers:
             return Reply(ok=True, body=msgspec.Raw(await self._body(operation, body)))
         except BackupError as error:
             return _refusal(error)
-        except Exception:
-            log.exception("a question of kind %s failed with an unexpected error", operation)
+        except Exception as error:  # noqa: BLE001 - one question must not end the proxy
+            places = "".join(traceback.format_tb(error.__traceback__))
+            log.error("a question failed with an unexpected %s\n%s", type(error).__name__, places)
             return _refusal(InternalError("An unexpected error; the proxy's log has more."))
 
     async def _body(self, operation: str, body: bytes) -> bytes:

@@ -9,6 +9,7 @@ delivered too often without a new checkpoint is given up here (dead letter), wit
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -165,21 +166,17 @@ class Worker:
                 await self._run_task(lease.task, lease)
         except (StoppedEarly, TimeoutError) as error:
             if isinstance(error, TimeoutError) and not limit.expired():
-                await self._note_bug(lease)
+                await _note_bug(lease, error)
             elif lease.session_stopped and not lease.finished:
                 await _fail(lease, "stopped-early", "The session was stopped.")
         except BackupError as error:
             log.warning("task %s failed: %s", lease.task.id, error.code)
             await _fail(lease, error.code, error.message)
-        except Exception:  # noqa: BLE001 - whatever the work raises must not end the proxy
-            await self._note_bug(lease)
+        except Exception as error:  # noqa: BLE001 - whatever the work raises must not end the proxy
+            await _note_bug(lease, error)
         else:
             if not lease.finished:
                 await lease.emit("finished", result="success")
-
-    async def _note_bug(self, lease: Lease) -> None:
-        log.exception("task %s failed with an unexpected error", lease.task.id)
-        await _fail(lease, "internal-error", "An unexpected error; the proxy's log has more.")
 
     async def _listen_for_orders(self) -> None:
         orders = await self._bus.controls()
@@ -199,6 +196,14 @@ class Worker:
         while True:
             await self._bus.beat(self._status(sorted(self._leases)))
             await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _note_bug(lease: Lease, error: BaseException) -> None:
+    # The places only: an exception's own text may quote items.
+    places = "".join(traceback.format_tb(error.__traceback__))
+    kind = type(error).__name__
+    log.error("task %s failed with an unexpected %s\n%s", lease.task.id, kind, places)
+    await _fail(lease, "internal-error", "An unexpected error; the proxy's log has more.")
 
 
 async def _fail(lease: Lease, code: str, message: str) -> None:

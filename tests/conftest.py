@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.fixtures.emulator", "tests.fixtures.content"]
+pytest_plugins = ["tests.fixtures.emulator", "tests.fixtures.content", "tests.fixtures.servers"]

@@ -179,9 +179,13 @@ async def download(
         held = stack.pop_all()
 
     async def stream() -> AsyncIterator[bytes]:
-        async with held:
-            async for chunk in chunks:
-                yield chunk
+        try:
+            async with held:
+                async for chunk in chunks:
+                    yield chunk
+        except Unavailable as error:
+            # The status is sent: a connection cut off is how the client learns of it.
+            raise ConnectionAbortedError("a download broke off") from error
 
     headers = {"Content-Disposition": attachment(ticket.file_name)}
     if ticket.size is not None:
