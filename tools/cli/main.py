@@ -4,8 +4,8 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from engine.errors import BackupError, UsageError
 from tools.cli import point_commands, repo_commands, role_commands, tenant_commands
@@ -54,10 +54,10 @@ def run(arguments: list[str] | None = None) -> int:
     wants_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        complain(f"strongroom: {error.format_message()} (try --help)")
         return error.exit_code
-    except click.Abort:
+    except Abort:
         return FAILED
     except BackupError as error:
         if wants_json:

@@ -15,7 +15,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 def say(text: str = "") -> None:
     """A line on standard output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
 
 
 def complain(text: str) -> None:

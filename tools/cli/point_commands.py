@@ -232,9 +232,10 @@ def import_(
 ) -> int:
     """Store a directory tree: files, links, modes, times."""
     from repository.tree.importer import check_folder, import_tree
+    from repository.tree.nodes import display
 
     check_folder(folder)
-    chosen = name or folder.resolve().name or "root"
+    chosen = display(os.fsencode(name or folder.resolve().name)) or "root"
     with (
         arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
         progress_bar("importing", quiet=json) as bar,

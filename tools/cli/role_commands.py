@@ -2,15 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from engine.errors import UsageError
+from engine.errors import BackupError, UsageError
 from tools.cli.arguments import CacheDirOption, StateDirOption
-from tools.cli.output import DONE, complain, say
+from tools.cli.output import DONE, complain, facts, say
 
 ThrottlingChoice = Literal["off", "real", "tiny"]
 
@@ -46,25 +47,39 @@ def demo(
 
 def up(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Everything it keeps lies here")],
-    listen: Annotated[str, typer.Option("--listen", help="HOST:PORT of the web")] = "127.0.0.1:0",
+    listen: Annotated[
+        str, typer.Option("--listen", help="HOST:PORT of the web")
+    ] = "127.0.0.1:8443",
     postgres: Annotated[
-        str, typer.Option("--postgres", help="Use this PostgreSQL (DSN), not a private one")
-    ] = "",
+        str | None, typer.Option("--postgres", help="Use this PostgreSQL (DSN), not a private one")
+    ] = None,
     nats: Annotated[
-        str, typer.Option("--nats", help="Use this NATS (URL), not a private one")
-    ] = "",
+        str | None, typer.Option("--nats", help="Use this NATS (URL), not a private one")
+    ] = None,
+    proxy_nats: Annotated[
+        str | None, typer.Option("--proxy-nats", help="The URL proxies get with --nats")
+    ] = None,
     proxies: Annotated[int, typer.Option("--proxies", min=1, max=16, help="Proxy processes")] = 2,
 ) -> int:
     """The whole installation on this machine; Ctrl-C stops every part of it."""
-    from tools.installation.run import InstallationInfo, InstallationOptions, run_installation
+    from tools.installation.supervisor import (
+        InstallationInfo,
+        InstallationOptions,
+        run_installation,
+    )
 
     def ready(info: InstallationInfo) -> None:
-        say(f"console   {info.url}/console/")
-        say(f"portal    {info.url}/portal/")
-        say(f"API       {info.url}/api/v1   (OpenAPI: {info.url}/api/v1/openapi.json)")
-        say(f"CA file   {info.ca_file}")
-        say(f"sign-in   {info.admin_user}, password in {info.admin_password_file}")
+        facts(
+            {
+                "console": f"{info.url}/console/",
+                "portal": f"{info.url}/portal/",
+                "API": f"{info.url}/api/v1",
+                "CA file": str(info.ca_file),
+                "sign-in": f"{info.administrator}, password in {data_dir}/installation.json",
+            }
+        )
         say("Ctrl-C stops everything")
+        sys.stdout.flush()
 
     host, port = _host_port(listen)
     options = InstallationOptions(
@@ -73,40 +88,56 @@ def up(
         port=port,
         postgres=postgres,
         nats=nats,
+        proxy_nats=proxy_nats,
         proxies=proxies,
     )
-    until_stopped(run_installation(options, ready))
+    _flat(run_installation(options, ready))
     return DONE
+
+
+def _flat(work: Coroutine[None, None, None]) -> None:
+    """Run; of a group of errors of the tree the first one is told."""
+    try:
+        asyncio.run(work)
+    except BaseExceptionGroup as errors:
+        known, others = errors.split(BackupError)
+        if known is None or others is not None:
+            raise
+        first = next(_leaves(known))
+        raise first from None
+
+
+def _leaves(group: BaseExceptionGroup[BackupError]) -> Iterator[BackupError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def server(
-    settings: Annotated[Path, typer.Option("--settings", help="Settings file of the server")],
+    config: Annotated[Path, typer.Option("--config", help="Settings file of the server (JSON)")],
 ) -> int:
     """The server alone, against existing PostgreSQL and NATS."""
-    from server.main import serve
+    from server.main import main
 
-    from server.settings import read_settings
-
-    until_stopped(serve(read_settings(settings)))
-    return DONE
+    return main(["--config", str(config)])
 
 
 def proxy(
     join: Annotated[Path, typer.Option("--join", help="Join document of this proxy")],
     cache_dir: CacheDirOption = None,
     state_dir: StateDirOption = None,
+    tasks_max: Annotated[int, typer.Option("--tasks", min=1, max=64, help="Tasks at once")] = 4,
 ) -> int:
     """One backup proxy."""
-    from proxy.main import run
-    from proxy.settings import ProxySettings, read_join_document
+    from proxy.main import main
     from tools.cli.arguments import places
 
-    document = read_join_document(join)
     local = places(cache_dir, state_dir)
-    until_stopped(
-        run(ProxySettings(join=document, state_dir=local.state_dir, cache_dir=local.cache_dir))
-    )
-    return DONE
+    words = ["--join", str(join), "--tasks-max", str(tasks_max)]
+    words += ["--state-dir", str(local.state_dir), "--cache-dir", str(local.cache_dir)]
+    return main(words)
 
 
 def emulator(

@@ -1,16 +1,152 @@
-"""Microsoft 365 without a server: `backup`, and `export` of tenant restore points."""
+"""Microsoft 365 without a server: `backup`, and `export` of a tenant's restore points."""
 
+import asyncio
+import dataclasses
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tools.cli import arguments
+from tools.cli.arguments import (
+    CacheDirOption,
+    JsonOption,
+    PassphraseFileOption,
+    RepoArgument,
+    StateDirOption,
+)
+from tools.cli.output import (
+    DONE,
+    FAILED,
+    WARNINGS,
+    complain,
+    plain_text,
+    print_json,
+    progress_bar,
+    say,
+    size_text,
+)
 
 if TYPE_CHECKING:
     from engine.manifest import PointForm
+    from proxy.pipeline.standalone import SessionProgress, SessionResult
     from repository import Repository
 
+ORGANIZATION_BYTES_MAX = 256 * 1024
+PROBLEMS_SHOWN_MAX = 100
 
-def backup() -> int:
-    """One backup session without a server."""
-    return 1
+
+class WorkloadChoice(StrEnum):
+    """What --workload takes."""
+
+    MAIL = "mail"
+    DRIVES = "drives"
+
+
+def backup(
+    repo: RepoArgument,
+    org: Annotated[Path, typer.Option("--org", help="TOML file with the [organization] table")],
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="Only this user (again for more)")
+    ] = None,
+    workload: Annotated[
+        list[WorkloadChoice] | None, typer.Option("--workload", help="Only this workload")
+    ] = None,
+    budget_share: Annotated[
+        float,
+        typer.Option(
+            "--budget-share",
+            min=0.01,
+            max=1.0,
+            help="Share of the tenant's request budget that this run may use",
+        ),
+    ] = 1.0,
+    passphrase_file: PassphraseFileOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    json: JsonOption = False,
+) -> int:
+    """One backup session of a Microsoft 365 tenant, without a server."""
+    from proxy.graph.settings import load_organization
+    from proxy.pipeline.standalone import backup_organization
+
+    organization = dataclasses.replace(load_organization(org), budget_share=budget_share)
+    with (
+        arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
+        progress_bar("backing up", quiet=json) as bar,
+    ):
+
+        def show(progress: "SessionProgress") -> None:
+            note = f"{progress.items} items, {size_text(progress.bytes_read)} read, {progress.requests} requests"
+            bar.update(progress.tasks_done, progress.tasks, note)
+
+        result = asyncio.run(
+            backup_organization(
+                organization,
+                opened,
+                users=user or (),
+                workloads=[w.value for w in workload or WorkloadChoice],
+                progress=show,
+            )
+        )
+    return _report(result, json=json)
+
+
+def _report(result: "SessionResult", *, json: bool) -> int:
+    code = FAILED if result.failed else WARNINGS if result.warned else DONE
+    totals = {
+        name: sum(getattr(task.counters, name) for task in result.tasks)
+        for name in (
+            "items_stored",
+            "items_unchanged",
+            "items_removed",
+            "bytes_read",
+            "requests",
+            "resource_units",
+            "throttled",
+        )
+    }
+    problems = [(task, outcome) for task in result.tasks for outcome in task.outcomes]
+    failed = [task for task in result.tasks if task.error_code]
+    if json:
+        print_json(
+            {
+                "point": result.point.id if result.point else None,
+                "session": result.session,
+                "result": "failed" if result.failed else "warning" if result.warned else "success",
+                **totals,
+                "tasks": [
+                    {
+                        "object": task.object.name,
+                        "workload": task.workload,
+                        "counters": task.counters,
+                        "outcomes": task.outcomes,
+                        "error_code": task.error_code,
+                        "error": task.error,
+                    }
+                    for task in result.tasks
+                ],
+                "missing": result.missing,
+            }
+        )
+        return code
+    for missing in result.missing:
+        complain(f"{missing.name}: {missing.cause}")
+    for task in failed:
+        complain(f"failed: {task.object.name}/{task.workload}: {task.error} ({task.error_code})")
+    for task, outcome in problems[:PROBLEMS_SHOWN_MAX]:
+        name = plain_text(outcome.name)
+        complain(f"{outcome.result}: {task.object.name}/{task.workload}: {name}: {outcome.cause}")
+    if len(problems) > PROBLEMS_SHOWN_MAX:
+        complain(f"... and {len(problems) - PROBLEMS_SHOWN_MAX} more; --json lists all")
+    point = f"restore point {result.point.id}" if result.point else "no restore point"
+    say(
+        f"{point}: {len(result.tasks)} tasks, {totals['items_stored']} items stored, "
+        f"{totals['items_unchanged']} unchanged, {totals['items_removed']} removed, "
+        f"{size_text(totals['bytes_read'])} read, {totals['requests']} requests"
+    )
+    return code
 
 
 def export_tenant(
@@ -18,9 +154,23 @@ def export_tenant(
     point: "PointForm",
     destination: Path,
     path: str,
-    form: str,
+    form: Literal["native", "eml", "mbox"],
     *,
     json: bool,
 ) -> int:
-    """Placeholder."""
-    return 1
+    """`export` of a restore point of a tenant."""
+    from proxy.pipeline.export import ExportProgress, export_point
+
+    with progress_bar("exporting", quiet=json) as bar:
+
+        def show(progress: ExportProgress) -> None:
+            bar.update(progress.items, progress.items_total, size_text(progress.bytes))
+
+        result = export_point(repository, point, destination, path, form, show)
+    if json:
+        print_json({"items": result.items, "bytes": result.bytes, "problems": result.problems})
+    else:
+        for problem in result.problems[:PROBLEMS_SHOWN_MAX]:
+            complain(plain_text(str(problem)))
+        say(f"wrote {result.items} items, {size_text(result.bytes)} to {destination}")
+    return WARNINGS if result.problems else DONE
