@@ -25,8 +25,9 @@ class BackupError(Exception):
     duty = "read the message"
 
     def __init__(self, message: str, *, code: str, **context: str | int) -> None:
-        super().__init__(message)
-        self.message = message
+        # file names in messages may hold what no terminal, log or JSON can
+        self.message = message.encode("utf-8", "replace").decode()
+        super().__init__(self.message)
         self.code = code
         self.context = context
 

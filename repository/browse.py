@@ -64,6 +64,8 @@ def segments_of(rows: Sequence[Row]) -> dict[str, Row]:
 
 def _plain_segment(row: Row) -> str:
     name = row.name.decode("utf-8", errors="surrogateescape") or "(no name)"
+    if row.id.rpartition(b"/")[2] == row.name:
+        return name  # of a tree: the path in the tree, as it is
     return name.replace("%", "%25").replace("/", "%2F")
 
 

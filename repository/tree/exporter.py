@@ -18,7 +18,7 @@ from repository.catalogs import CONTAINER, Catalog
 from repository.repository import Repository
 from repository.tree import ROOT
 from repository.tree.importer import Progress, ShowProgress, TreeProblem
-from repository.tree.nodes import NodeMeta, row_meta
+from repository.tree.nodes import NodeMeta, display, row_meta
 
 HOLE_BYTES = 4096
 
@@ -71,6 +71,7 @@ def export_tree(
     Raises: Conflict if the destination is not empty, NotFound if `path` is not in the tree, Corruption for damaged bytes.
     """
     path = path.strip(b"/")
+    path = b"" if path == ROOT else path
     rows = [row for row in catalog.rows() if _below(row.id, path)]
     if not rows:
         raise NotFound("the path is not in this restore point", code="path-not-found")
@@ -182,11 +183,13 @@ class _Export:
             try:
                 os.setxattr(target, name, value, follow_symlinks=False)
             except OSError as error:
-                self._problem(row, f"extended attribute {name} not set ({error.strerror})")
+                reason = f"extended attribute {display(name)} not set ({error.strerror})"
+                self._problem(row, reason)
         if not is_link:
             os.chmod(target, meta.mode)
         with contextlib.suppress(NotImplementedError):
-            os.utime(target, ns=(row.modified_ns, row.modified_ns), follow_symlinks=False)
+            modified_ns = row.modified_ns if meta.modified_ns is None else meta.modified_ns
+            os.utime(target, ns=(modified_ns, modified_ns), follow_symlinks=False)
 
     def _problem(self, row: Row, reason: str) -> None:
         self._result.problems.append(TreeProblem(row.id, "changed", reason))

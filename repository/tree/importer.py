@@ -7,6 +7,7 @@ on; a session that was cut off goes on from its last commit, because stored file
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +67,14 @@ class ImportResult:
 
 def check_folder(root: Path) -> None:
     """NotFound or UsageError unless `root` is a folder."""
-    if not root.exists():
-        raise NotFound(f"{root} is not there: name an existing folder", code="folder-not-found")
-    if not root.is_dir():
+    try:
+        found = root.stat()
+    except OSError as error:
+        raise NotFound(
+            f"{root} cannot be reached ({error.strerror}): name an existing folder",
+            code="folder-not-found",
+        ) from error
+    if not stat.S_ISDIR(found.st_mode):
         raise UsageError(f"{root} is not a folder: name a folder", code="not-a-folder")
 
 
@@ -112,6 +118,7 @@ class _Import:
         self._progress = Progress()
         self._result = ImportResult()
         self._rows: list[Row] = []
+        self._unread: set[bytes] = set()
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._job_session = secrets.token_hex(16)
         heads = repository.entries.heads(KIND, name, WORKLOAD)
@@ -130,7 +137,8 @@ class _Import:
         gone = self._slice.ids()
         since_commit = 0
         for node in nodes:
-            gone.discard(node.path)
+            if node.kind is not None:
+                gone.discard(node.path)
             before = self._result.bytes_read
             self._take(node)
             since_commit += self._result.bytes_read - before
@@ -142,7 +150,7 @@ class _Import:
                 self._advance()
                 self._session.commit()
                 since_commit = 0
-        gone -= {problem.path for problem in self._result.problems}
+        gone = {path for path in gone if not self._is_unread(path)}
         self._rows += [removed_row(path) for path in sorted(gone)]
         self._result.removed = len(gone)
         return self._finish()
@@ -188,10 +196,24 @@ class _Import:
                 yield node
             pending += reversed(folders)
 
+    def _is_unread(self, path: bytes) -> bool:
+        """Whether a node, or a folder above it, could not be read: what was stored of it before is kept."""
+        if not self._unread:
+            return False
+        if ROOT in self._unread:
+            return True
+        while path:
+            if path in self._unread:
+                return True
+            path = path.rpartition(b"/")[0]
+        return False
+
     def _problem(
         self, path: bytes, result: Literal["skipped", "failed", "changed"], reason: str
     ) -> None:
         self._result.problems.append(TreeProblem(path, result, reason))
+        if result == "failed":
+            self._unread.add(path)
 
     def _take(self, node: Node) -> None:
         kind = node.kind
@@ -272,10 +294,10 @@ def _open_quietly(path: str | bytes, flags: int) -> int:
         return os.open(path, flags)
 
 
-def _xattrs(path: bytes) -> dict[str, bytes]:
+def _xattrs(path: bytes) -> dict[bytes, bytes]:
     """Extended attributes of a node; none where the file system has none."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
-        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+        return {os.fsencode(n): os.getxattr(path, n, follow_symlinks=False) for n in names}
     except OSError:
         return {}

@@ -13,10 +13,11 @@ from engine.parts import Part
 from repository.tree import ROOT
 
 BLOCK_BYTES = 512  # unit of st_blocks
+TIME_NS_MAX = (1 << 63) - 1
 
 
 class NodeMeta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a row keeps besides name, size and time. Binary members base64; times in nanoseconds."""
+    """What a row keeps besides name, size and time. Binary members base64, names of attributes too."""
 
     mode: int
     uid: int
@@ -24,7 +25,10 @@ class NodeMeta(msgspec.Struct, frozen=True, omit_defaults=True):
     link: bytes | None = None  # target of a symbolic link
     same_as: bytes | None = None  # path of the first name of a hard-linked file
     sparse: bool = False
-    xattrs: dict[str, bytes] = {}
+    xattrs: dict[bytes, bytes] = {}
+    modified_ns: int | None = (
+        None  # where the row's 64 bits do not reach (years before 1678, after 2262)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,13 @@ def node_row(
     *,
     link: bytes | None = None,
     same_as: bytes | None = None,
-    xattrs: dict[str, bytes] | None = None,
+    xattrs: dict[bytes, bytes] | None = None,
 ) -> Row:
     """The catalog row of a node."""
     status = node.status
     kind = node.kind
     assert kind is not None
+    modified_ns = min(max(status.st_mtime_ns, -TIME_NS_MAX), TIME_NS_MAX)
     meta = NodeMeta(
         stat.S_IMODE(status.st_mode),
         status.st_uid,
@@ -78,6 +83,7 @@ def node_row(
         same_as,
         kind == "file" and node.sparse,
         xattrs or {},
+        None if modified_ns == status.st_mtime_ns else status.st_mtime_ns,
     )
     parent, _, name = node.path.rpartition(b"/")
     at_root = node.path == ROOT
@@ -87,8 +93,8 @@ def node_row(
         name=name,
         kind=kind,
         size=status.st_size if kind == "file" else 0,
-        created_ns=status.st_mtime_ns,
-        modified_ns=status.st_mtime_ns,
+        created_ns=modified_ns,
+        modified_ns=modified_ns,
         version=node.version,
         meta=msgspec.json.encode(meta),
         parts=parts,
