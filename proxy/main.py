@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 class DataPlane(Questions, Protocol):
     """Everything that touches repositories and Microsoft 365, as one part."""
 
+    async def open(self) -> None:
+        """Get ready; in the task that calls `close` later."""
+
     async def run_task(self, task: Task, context: TaskContext) -> None:
         """Work on one delivery of one task."""
 
@@ -75,6 +78,7 @@ async def run(settings: ProxySettings, data_plane: DataPlane, stop: asyncio.Even
 
         worker = Worker(bus, status, data_plane.run_task, settings.tasks_max)
         answers = Answers(bus, data_plane, port, (join.proxy, host))
+        await data_plane.open()
         try:
             async with asyncio.TaskGroup() as group:
                 side = [
@@ -172,7 +176,9 @@ def main(
 
 
 def _real_data_plane(settings: ProxySettings) -> DataPlane:
-    raise NotImplementedError
+    from proxy.data_plane import RealDataPlane
+
+    return RealDataPlane(settings, _program_version())
 
 
 if __name__ == "__main__":
