@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -150,7 +151,10 @@ class LocalStore:
     def size(self, name: str) -> int:
         """See BlobStore."""
         with _translating(name):
-            return self._path(name).stat().st_size
+            found = self._path(name).stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            return found.st_size
 
     def describe(self) -> str:
         """See BlobStore."""
