@@ -1,1 +1,6 @@
-pytest_plugins = ["tests.fixtures.emulator", "tests.fixtures.content", "tests.fixtures.servers"]
+pytest_plugins = [
+    "tests.fixtures.emulator",
+    "tests.fixtures.content",
+    "tests.fixtures.servers",
+    "tests.fixtures.repositories",
+]
