@@ -28,7 +28,7 @@ from server.api.feed import Feeds
 from server.services import Services
 
 PREFIX = "/api/v1"
-FACES = ("console", "portal")
+FACES = ("console", "portal", "shared")
 DESCRIPTION = """Microsoft 365 backup: organizations, repositories, jobs, sessions, restore points.
 
 Every error is `application/problem+json`. Malformed JSON is 400; well-formed input that an operation

@@ -75,9 +75,8 @@ export async function signOut() {
   const old = token;
   token = "";
   if (!old) return;
-  const form = new URLSearchParams({ token: old });
   const headers = { Authorization: `Bearer ${old}` };
-  await send(path(["token", "revoke"]), { method: "POST", body: form, headers });
+  await send(path(["token", "revoke"]), { method: "POST", headers });
 }
 
 /**
