@@ -31,14 +31,22 @@ class ConnectDoor:
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def close(self) -> None:
+        """End the connections that are open."""
+        for writer in list(self._open):
+            writer.transport.abort()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client connection."""
+        self._open.add(writer)
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went away or spoke something else
         finally:
+            self._open.discard(writer)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -76,5 +84,5 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def listen(door: ConnectDoor, host: str) -> asyncio.Server:
-    """Start the proxy on a free port of `host`."""
+    """Start the proxy on a free port of `host`, close it with its server and `door.close`."""
     return await asyncio.start_server(door.handle, host, 0, limit=_HEAD_BYTES_MAX)

@@ -3,7 +3,7 @@ The HTTP door: sends each request to the virtual host it is for and puts the ans
 """
 
 import asyncio
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
@@ -40,14 +40,14 @@ class Door:
 
     async def _reply(self, request: web.BaseRequest) -> Reply:
         origin = f"{request.scheme}://{request.host}"
-        target = urlsplit(request.raw_path)
-        path = _collapse(target.path)
-        raw = f"{path}?{target.query}" if target.query else path
-        host = (urlsplit(origin).hostname or "").lower()
+        path, _, query = request.raw_path.partition("?")
+        path = _collapse(path)
+        raw = f"{path}?{query}" if query else path
+        host = request.host.partition(":")[0].lower()
         if host in _LOGIN_HOSTS or Entra.owns(raw):
             body = await request.read()
             return self._entra.answer(request.method, origin, raw, request.headers, body)
-        if (token := _download_token(path, target.query)) is not None:
+        if (token := _download_token(path, query)) is not None:
             return await self._download(request, token)
         for prefix in _VERSIONS:
             if raw.lower().startswith(prefix):

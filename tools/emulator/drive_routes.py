@@ -4,6 +4,7 @@ OneDrive: drives, items, content by pre-authenticated URLs, and change tracking.
 
 import asyncio
 import mimetypes
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,6 +24,7 @@ PAGE_DEFAULT = 200
 PAGE_MAX = 1000
 LATEST = "latest"
 _QUOTA = 1 << 40
+_TOKEN_IN_PATH = re.compile(r"\((?:token=[^)]*)?\)$", re.I)
 
 
 def owner(call: Call) -> User:
@@ -261,6 +263,7 @@ def _no_longer() -> GraphError:
 async def drive_delta(call: Call) -> Reply:
     """GET .../root/delta"""
     drive = _drive(call)
+    call.path = _TOKEN_IN_PATH.sub("", call.path)  # links carry the token as an option
     now = _round(call, drive)
     size = now.asked["size"]
     page, token, done = delta.step(call, drive.log, drive.generations, now, size)
@@ -271,7 +274,7 @@ async def drive_delta(call: Call) -> Reply:
 
 
 def _round(call: Call, drive: Drive) -> delta.Round:
-    token = odata.option(call.query, "token") or odata.option(call.query, "skiptoken")
+    token = odata.option(call.query, "token") or call.params.get("token")
     asked = {
         "select": odata.selection(call.query),
         "size": odata.whole(call.query, "top", PAGE_DEFAULT, PAGE_MAX),

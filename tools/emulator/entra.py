@@ -118,9 +118,9 @@ class Registration:
         certificate = self._keys.app_certificate
         sha256 = _b64(certificate.fingerprint(hashes.SHA256()))
         sha1 = _b64(certificate.fingerprint(hashes.SHA1()))  # noqa: S303 - x5t is defined so
-        if head.get("x5t#S256", sha256).rstrip("=") != sha256 or head.get("x5t", sha1).rstrip(
-            "="
-        ) not in (sha1, sha256):
+        given256 = str(head.get("x5t#S256", sha256)).rstrip("=")
+        given1 = str(head.get("x5t", sha1)).rstrip("=")
+        if given256 != sha256 or given1 not in (sha1, sha256):
             raise jwt.InvalidTokenError("unknown certificate")
 
     def _check_replay(self, jti: str, expires: float) -> None:

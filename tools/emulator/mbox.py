@@ -28,9 +28,9 @@ def split(data: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
     ends = [start for start, _ in starts[1:]] + [len(data)]
     for (_, begin), end in zip(starts, ends, strict=True):
         body = data[max(begin, end - 4) : end]
-        if body.endswith(b"\n\r\n"):
+        if body.endswith(b"\n\r\n") or body == b"\r\n":
             end -= 2
-        elif body.endswith(b"\n\n"):
+        elif body.endswith(b"\n\n") or body == b"\n":
             end -= 1
         yield begin, end - begin
 

@@ -156,9 +156,9 @@ def _leaves(message: email.message.Message) -> list[email.message.Message]:
     leaves: list[email.message.Message] = []
     while pending and len(leaves) < _PARTS_MAX:
         part = pending.pop()
-        payload = part.get_payload()
-        if isinstance(payload, list) and _content_type(part).startswith("multipart/"):
-            pending.extend(p for p in reversed(payload) if isinstance(p, email.message.Message))
+        inner = part.get_payload() if part.is_multipart() else None
+        if isinstance(inner, list) and _content_type(part).startswith("multipart/"):
+            pending.extend(p for p in reversed(inner) if isinstance(p, email.message.Message))
         else:
             leaves.append(part)
     return leaves

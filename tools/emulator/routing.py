@@ -18,6 +18,7 @@ from tools.emulator.reply import Reply
 Service = Literal["mail", "files", "identity"]
 Handler = Callable[[Call], Awaitable[Reply]]
 
+_DELTA_FORM = re.compile(r"^(?:microsoft\.graph\.)?delta\(token='(.*)'\)$", re.I | re.S)
 _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 _USERS = ("User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
 _BASIC = ("User.ReadBasic.All", *_USERS)
@@ -108,11 +109,11 @@ for _route in sorted(ROUTES, key=_literals, reverse=True):
 
 def find(path: str) -> tuple[Route, dict[str, str]] | None:
     """The route of a path behind the version prefix, with its placeholders; None when unknown."""
-    segments = _segments(path)
+    segments, named = _segments(path)
     for route in _BY_LENGTH.get(len(segments), ()):
         params = _match(route.segments, segments)
         if params is not None:
-            return route, params
+            return route, params | named
     return None
 
 
@@ -126,24 +127,26 @@ def _match(template: tuple[str, ...], segments: list[str]) -> dict[str, str] | N
     return params
 
 
-def _segments(path: str) -> list[str]:
-    """The decoded segments in their plain spelling."""
+def _segments(path: str) -> tuple[list[str], dict[str, str]]:
+    """The decoded segments in their plain spelling, and the argument of `delta(token='x')`."""
     found: list[str] = []
+    named: dict[str, str] = {}
     pending = [unquote(raw) for raw in path.split("/") if raw]
     while pending:
         segment = pending.pop(0)
         if segment.endswith(":") and len(segment) > 1 and _addresses_items(found):
             found += _by_path(segment[:-1], pending, found)
             continue
+        if match := _DELTA_FORM.match(segment):
+            found.append("delta")
+            named["token"] = match[1]
+            continue
         if match := _KEY_FORM.match(segment):
-            if match[1].lower() == "delta":
-                found.append("delta")
-            else:
-                found += [match[1], match[2].replace("''", "'")]
+            found += [match[1], match[2].replace("''", "'")]
             continue
         segment = segment.removesuffix("()")
         found.append(segment.removeprefix("microsoft.graph."))
-    return found
+    return found, named
 
 
 def _addresses_items(found: list[str]) -> bool:

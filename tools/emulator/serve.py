@@ -104,8 +104,9 @@ class Emulator:
         host = self.options.host
         try:
             port = await self._listen_tls(host)
-            proxy = await connect.listen(connect.ConnectDoor((host, port)), host)
-            self._stack.push_async_callback(_close, proxy)
+            door = connect.ConnectDoor((host, port))
+            proxy = await connect.listen(door, host)
+            self._stack.push_async_callback(_close, proxy, door)
             control = await self._listen_control(host)
         except BaseException:
             await self._stack.aclose()
@@ -174,10 +175,10 @@ class Emulator:
             write_atomically(self.options.org_file, organization_toml(self.org).encode())
 
 
-async def _close(server: asyncio.Server) -> None:
+async def _close(server: asyncio.Server, door: connect.ConnectDoor) -> None:
     server.close()
-    if hasattr(server, "close_clients"):  # Python 3.13
-        server.close_clients()
+    door.close()
+    await server.wait_closed()
 
 
 def organization_toml(org: dict[str, str]) -> str:
