@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 class DataPlane(Questions, Protocol):
     """Everything that touches repositories and Microsoft 365, as one part."""
 
-    async def open(self) -> None:
-        """Get ready; in the task that calls `close` later."""
-
     async def run_task(self, task: Task, context: TaskContext) -> None:
         """Work on one delivery of one task."""
 
@@ -78,7 +75,6 @@ async def run(settings: ProxySettings, data_plane: DataPlane, stop: asyncio.Even
 
         worker = Worker(bus, status, data_plane.run_task, settings.tasks_max)
         answers = Answers(bus, data_plane, port, (join.proxy, host))
-        await data_plane.open()
         try:
             async with asyncio.TaskGroup() as group:
                 side = [
@@ -176,9 +172,11 @@ def main(
 
 
 def _real_data_plane(settings: ProxySettings) -> DataPlane:
-    from proxy.data_plane import RealDataPlane
+    from proxy.pipeline.plane import DataPlane as RealDataPlane
+    from repository import Places
 
-    return RealDataPlane(settings, _program_version())
+    places = Places(settings.cache_dir, settings.state_dir)
+    return RealDataPlane(settings.join.proxy, places, _program_version())
 
 
 if __name__ == "__main__":
