@@ -3,4 +3,5 @@ pytest_plugins = [
     "tests.fixtures.content",
     "tests.fixtures.servers",
     "tests.fixtures.repositories",
+    "tests.fixtures.whole_system",
 ]

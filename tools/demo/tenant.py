@@ -41,13 +41,20 @@ class EmulatedTenant:
 
 @asynccontextmanager
 async def emulated_tenant(
-    folder: Path, *, throttling: str = "real"
+    folder: Path, *, throttling: str = "real", content: Path | None = None, latency: float = 0.0
 ) -> AsyncIterator[EmulatedTenant]:
-    """Start an emulator with its files in `folder`; it ends with the block."""
+    """
+    Start an emulator with its files in `folder`; it ends with the block.
+
+    Args:
+        content: serve the users of this folder instead of the demo tenant.
+        latency: seconds each answer takes.
+    """
     org_file = folder / "org.toml"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tools.emulator", "--data-dir", str(folder),
-        "--org", str(org_file), "--throttling", throttling,
+        "--org", str(org_file), "--throttling", throttling, "--latency", str(latency),
+        *(("--content", str(content)) if content else ()),
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
