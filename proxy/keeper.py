@@ -16,17 +16,18 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from engine.errors import BackupError, Denied, Fenced
+from engine.errors import BackupError, Denied
 from engine.manifest import ObjectKey
 from proxy.pipeline.kept_slice import KeptSlice, OnCommit
 from repository import Places, Repository, open_repository
-from repository.session import WriteSession
+from repository.session import Commit, WriteSession
+from repository.slices import Slice
 
 __all__ = ["KeeperLimits", "KeptRepository", "RepositoryKeeper"]
 
@@ -47,22 +48,10 @@ class KeeperLimits:
     gather_s: float = 0.2
     idle_s: float = 20.0
     store_threads: int = 4
-    look_s: float = 1.0
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """Tasks that wait for the next commit."""
-
-    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
-
-    def take(self) -> list["asyncio.Future[None]"]:
-        taken, self.waiters = self.waiters, []
-        return taken
 
 
 class KeptRepository:
-    """One open repository and its write session. Made by `RepositoryKeeper.open`."""
+    """One open repository and its write session. Made by `RepositoryKeeper`."""
 
     def __init__(
         self, repository: Repository, identity: str | None, limits: KeeperLimits, *, owned: bool
@@ -72,15 +61,16 @@ class KeptRepository:
         self._identity = identity
         self._limits = limits
         self._stores = ThreadPoolExecutor(limits.store_threads, thread_name_prefix="store")
-        self._turns = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._turns = ThreadPoolExecutor(1, thread_name_prefix="turn")
         self._session: WriteSession | None = None
         self._slices: set[KeptSlice] = set()
-        self._lock = asyncio.Lock()  # begin, commit and close of the session
-        self._wanted = _Wanted()
-        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()  # begin, commit and end of the session
+        self._asked = self._done = 0  # commits asked for; the newest one that was carried out
+        self._failure: tuple[int, BackupError] | None = None  # newest commit that failed
+        self._more = asyncio.Event()
         self._committed_at = time.monotonic()
         self._committed_bytes = 0
-        self._idle_since = time.monotonic()
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     # -- calls into the repository ---------------------------------------------------------------
 
@@ -90,40 +80,33 @@ class KeptRepository:
         return await loop.run_in_executor(self._stores, partial(call, *arguments, **named))
 
     async def _run_turn(self, call: Callable[..., T], *arguments: Any) -> T:
-        """A call that begins, commits or ends a turn; a cancelled task does not leave it half done."""
+        """A call that begins, commits or ends a turn: a cancelled task waits for its end."""
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._turns, partial(call, *arguments)))
+        return await _settled(loop.run_in_executor(self._turns, partial(call, *arguments)))
 
     # -- slices ----------------------------------------------------------------------------------
 
     async def open_slice(
-        self,
-        key: ObjectKey,
-        workload: str,
-        session: str,
-        on_commit: OnCommit,
+        self, key: ObjectKey, workload: str, session: str, on_commit: OnCommit
     ) -> KeptSlice:
         """
         Begin or go on with an object's workload from its newest entry, complete or not.
 
         `on_commit` is told on the event loop of every commit that held the slice.
         """
-        async with self._lock:
-            writer = await self._begin()
-            # Under the lock: a commit between reading the heads and opening would be missed.
+        async with self._turn:
+            if self._session is None:
+                self._session = await self._run_turn(self.repository.write_session, self._identity)
+                self._committed_at = time.monotonic()
+                self._committed_bytes = 0
+            writer = self._session
+            # In the turn: a commit between reading the heads and opening would be missed.
             opened = await self.run(self._open, writer, key, workload, session)
             kept = KeptSlice(self, writer, opened, on_commit)
             self._slices.add(kept)
             return kept
 
-    async def _begin(self) -> WriteSession:
-        if self._session is None:
-            self._session = await self._run_turn(self.repository.write_session, self._identity)
-            self._committed_at = time.monotonic()
-            self._committed_bytes = 0
-        return self._session
-
-    def _open(self, writer: WriteSession, key: ObjectKey, workload: str, session: str) -> Any:
+    def _open(self, writer: WriteSession, key: ObjectKey, workload: str, session: str) -> Slice:
         heads = self.repository.entries.heads(key.kind, key.id, workload)
         return writer.open_slice(
             key,
@@ -138,90 +121,87 @@ class KeptRepository:
         self._slices.discard(kept)
         if not kept.finished:
             kept.writer.drop_slice(kept.slice)
-        self._idle_since = time.monotonic()
+        self._more.set()
+        if not self._slices:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(self._limits.idle_s, self._end_idle_session)
+
+    def _end_idle_session(self) -> None:
+        """Nobody waits for an idle writer. The thread of turns does it before it begins another."""
+        if self._session is not None and not self._slices and not self._turn.locked():
+            session, self._session = self._session, None
+            self._turns.submit(_end, session)
 
     # -- commits ---------------------------------------------------------------------------------
 
-    def look(self) -> None:
-        """Something was added: commit if there is much of it."""
-        if self._session is not None:
-            fresh = self._session.bytes_stored - self._committed_bytes
-            if fresh >= self._limits.commit_bytes:
-                self._wake.set()
+    async def look(self) -> None:
+        """Something was added: commit if it is time."""
+        if self._session is None:
+            return
+        fresh = self._session.bytes_stored - self._committed_bytes
+        late = time.monotonic() - self._committed_at >= self._limits.commit_s
+        if late or fresh >= self._limits.commit_bytes:
+            self._committed_at = time.monotonic()  # one of the tasks asks, not all of them
+            await self.commit()
 
     async def commit(self) -> None:
         """
-        Wait until everything added so far is durable.
+        Wait until everything added so far is durable. Those who ask at the same time share one commit.
 
         Raises:
             BackupError: the commit failed; nothing that was added since the last one is kept.
         """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wanted.waiters.append(waiter)
-        self._wake.set()
-        await waiter
-
-    async def keep(self) -> None:
-        """The committer: runs until cancelled."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.look_s):
-                    await self._wake.wait()
-            self._wake.clear()
-            if self._wanted.waiters:
+        self._asked += 1
+        number = self._asked
+        self._more.set()
+        async with self._turn:
+            if self._done < number:
                 await self._gather()
-            if self._wanted.waiters or self._due():
-                await self._commit_now()
-            await self._close_if_idle()
+                covered = self._asked
+                try:
+                    await self._commit()
+                except BackupError as error:
+                    self._failure = (covered, error)
+                self._done = covered
+        if self._failure is not None and self._failure[0] >= number:
+            raise self._failure[1]
 
     async def _gather(self) -> None:
         """Give other tasks that are about to finish the chance to share the commit."""
         until = time.monotonic() + self._limits.gather_s
-        while len(self._wanted.waiters) < len(self._slices) and time.monotonic() < until:
-            self._wake.clear()
+        while self._asked - self._done < len(self._slices) and time.monotonic() < until:
+            self._more.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(until - time.monotonic()):
-                    await self._wake.wait()
-
-    def _due(self) -> bool:
-        if self._session is None or not self._slices:
-            return False
-        fresh = self._session.bytes_stored - self._committed_bytes
-        late = time.monotonic() - self._committed_at >= self._limits.commit_s
-        return late or fresh >= self._limits.commit_bytes
-
-    async def _commit_now(self) -> None:
-        waiters = self._wanted.take()
-        try:
-            async with self._lock:
-                await self._commit()
-        except BackupError as error:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
-        else:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                    await self._more.wait()
 
     async def _commit(self) -> None:
         session = self._session
         if session is None:
             return
+        loop = asyncio.get_running_loop()
+        committing = loop.run_in_executor(self._turns, session.commit)
         try:
-            commit = await self._run_turn(session.commit)
+            await _settled(committing)
         except BackupError as error:
             await self._break(error)
             raise
+        finally:
+            # Also when the task that asked was cancelled: the others' slices are in the commit.
+            if committing.done() and committing.exception() is None:
+                self._note(session, committing.result())
+
+    def _note(self, session: WriteSession, commit: Commit | None) -> None:
         self._committed_at = time.monotonic()
         self._committed_bytes = session.bytes_stored
-        if commit is not None:
-            held = [kept for kept in self._slices if kept.slice in commit.entries]
-            plain = sum(kept.plain_bytes for kept in held)
-            for kept in held:
-                # Packs are shared: a slice's part of the stored bytes is that of its plain bytes.
-                share = kept.plain_bytes / plain if plain else 0.0
-                kept.committed(commit.entries[kept.slice], round(commit.bytes_stored * share))
+        if commit is None:
+            return
+        held = [kept for kept in self._slices if kept.slice in commit.entries]
+        plain = sum(kept.plain_bytes for kept in held)
+        for kept in held:
+            # Packs are shared: a slice's part of the stored bytes is that of its plain bytes.
+            share = kept.plain_bytes / plain if plain else 0.0
+            kept.committed(commit.entries[kept.slice], round(commit.bytes_stored * share))
 
     async def _break(self, error: BackupError) -> None:
         """The session is lost: whoever writes to it learns why, the next slice begins another."""
@@ -230,45 +210,51 @@ class KeptRepository:
             kept.broken = error
         self._slices.clear()
         if session is not None:
-            with contextlib.suppress(BackupError):
-                await self._run_turn(session.close)
+            await self._run_turn(_end, session)
 
     async def report_failure(self, error: BackupError, writer: WriteSession) -> None:
         """A call of a slice failed: if the whole session is broken, let go of it."""
-        async with self._lock:
+        async with self._turn:
             if writer is self._session:
                 await self._break(error)
 
-    async def _close_if_idle(self) -> None:
-        idle = not self._slices and time.monotonic() - self._idle_since >= self._limits.idle_s
-        if self._session is not None and idle:
-            async with self._lock:
-                if not self._slices:
-                    session, self._session = self._session, None
-                    with contextlib.suppress(BackupError):
-                        await self._run_turn(session.close)
-
     async def close(self) -> None:
         """Commit what is there, end the turn, close the repository."""
-        async with self._lock:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        async with self._turn:
             with contextlib.suppress(BackupError):  # every task was told; what is committed stays
                 await self._commit()
             session, self._session = self._session, None
             if session is not None:
-                with contextlib.suppress(BackupError):
-                    await self._run_turn(session.close)
-        for waiter in self._wanted.take():
-            if not waiter.done():
-                waiter.set_exception(Fenced("The proxy lets go of the repository.", code="closed"))
+                await self._run_turn(_end, session)
         self._stores.shutdown(wait=True)
         self._turns.shutdown(wait=True)
         if self._owned:
             self.repository.close()
 
 
+def _end(session: WriteSession) -> None:
+    with contextlib.suppress(BackupError):
+        session.close()
+
+
+async def _settled(future: "asyncio.Future[T]") -> T:
+    """The result of `future`, which must not be left alone: cancelled meanwhile, wait for it first."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return future.result()
+
+
 class RepositoryKeeper:
     """
-    All repositories of one process. Use as a context in a running event loop.
+    All repositories of one process. Use as a context, or `close` it; in one event loop.
 
     `identity` is the permanent name of this writer (the proxy's id); None: one of the machine's free ones.
     """
@@ -285,11 +271,8 @@ class RepositoryKeeper:
         self._open_lock = threading.Lock()
         self._repositories: dict[str, tuple[bytes, Repository]] = {}
         self._kept: dict[str, KeptRepository] = {}
-        self._group = asyncio.TaskGroup()
-        self._keepers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
         return self
 
     async def __aexit__(
@@ -299,7 +282,6 @@ class RepositoryKeeper:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-        await self._group.__aexit__(None, None, None)  # only cancelled committers are in it
 
     def repository(self, url: str, passphrase: str) -> Repository:
         """
@@ -332,20 +314,14 @@ class RepositoryKeeper:
         if key not in self._kept:
             kept = KeptRepository(repository, self._identity, self._limits, owned=owned)
             self._kept[key] = kept
-            self._keepers.append(self._group.create_task(kept.keep()))
         return self._kept[key]
 
     async def close(self) -> None:
         """Commit everything and close all repositories."""
-        for task in self._keepers:
-            task.cancel()
         for kept in self._kept.values():
             await kept.close()
-        others = {
-            url: repo for url, (_, repo) in self._repositories.items() if url not in self._kept
-        }
-        for repository in others.values():
+        others = [repo for url, (_, repo) in self._repositories.items() if url not in self._kept]
+        for repository in others:
             await asyncio.to_thread(repository.close)
-        self._keepers.clear()
         self._kept.clear()
         self._repositories.clear()

@@ -1,0 +1,1 @@
+"""Open formats out of stored items. Pure: bytes and names in, bytes and names out."""

@@ -151,7 +151,8 @@ class Admission:
         actual = self.units if told is None else float(told)
         self.bucket.correct(actual - self.units)
         self.bucket.learn(_number(headers.get("RateLimit-Limit", "")))
-        self.meter.resource_units += round(actual)
+        if self.bucket.in_units:
+            self.meter.resource_units += round(actual)
 
     def pause(self, seconds: float) -> None:
         """The service asked for a pause: the whole bucket keeps it."""
@@ -164,9 +165,17 @@ class Bucket:
     """One bucket. All waiting is first come, first served."""
 
     def __init__(
-        self, clock: Clock, windows: list[Window], calls: int, band: "Band | None" = None
+        self,
+        clock: Clock,
+        windows: list[Window],
+        calls: int,
+        *,
+        band: "Band | None" = None,
+        in_units: bool = True,
     ) -> None:
+        """`in_units`: it counts resource units, not requests."""
         self.clock = clock
+        self.in_units = in_units
         self._band = band
         self.fenced_until = float("-inf")
         self.running = 0
@@ -305,4 +314,6 @@ class Budget:
             windows = [Window(per_minute, 60.0), Window(per_day, DAY_S)]
             calls = limits.site_calls
         # The service allows so many calls at once to all installations together.
-        return Bucket(self._clock, windows, max(1, int(calls * limits.share)), band)
+        in_units = scope.kind != "mailbox"
+        calls = max(1, int(calls * limits.share))
+        return Bucket(self._clock, windows, calls, band=band, in_units=in_units)

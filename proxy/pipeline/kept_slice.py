@@ -102,7 +102,7 @@ class KeptSlice:
         """Add rows and the checkpoint that covers them, in one step."""
         self._touched.update(row.id for row in rows)
         await self.run(self.slice.advance, rows, checkpoint)
-        self._keeper.look()
+        await self._keeper.look()
 
     async def finish(self) -> EntryRef:
         """No more rows: the place of the entry, once it is durable."""

@@ -1,0 +1,58 @@
+"""
+The data plane of one proxy process: what `proxy.main` runs tasks and answers questions with.
+
+One keeper of repositories and one set of organizations for all tasks; questions are read-only and share the keeper's
+open repositories.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from proxy.contract import BrowseRequest, Task, TaskSecrets
+from proxy.keeper import KeeperLimits, RepositoryKeeper
+from proxy.pipeline import questions
+from proxy.pipeline.context import Download, TaskContext
+from proxy.pipeline.organizations import Organizations
+from proxy.pipeline.tasks import run_task
+from repository import Places
+
+__all__ = ["DataPlane"]
+
+
+class DataPlane:
+    """Implements `proxy.main.DataPlane`. `close` commits what is there."""
+
+    def __init__(
+        self, identity: str, places: Places, version: str, limits: KeeperLimits | None = None
+    ) -> None:
+        """`identity`: the proxy's id, the permanent name of its write sessions."""
+        self._keeper = RepositoryKeeper(identity, places, limits)
+        self._organizations = Organizations(version)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def run_task(self, task: Task, context: TaskContext) -> None:
+        """Work on one delivery of one task, see `tasks.run_task`."""
+        await run_task(task, context, self._keeper, self._organizations)
+
+    def answer(self, operation: str, request: BrowseRequest, secrets: TaskSecrets) -> bytes:
+        """JSON of `points` or `browse`."""
+        return questions.answer(operation, request, secrets, self._keeper)
+
+    def open_download(self, request: BrowseRequest, secrets: TaskSecrets) -> Download:
+        """The bytes at a path."""
+        return questions.open_download(request, secrets, self._keeper)
+
+    async def close(self) -> None:
+        """Commit what is pending and let go of repositories and connections."""
+        await self._organizations.close()
+        await self._keeper.close()

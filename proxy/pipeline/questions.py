@@ -1,0 +1,178 @@
+"""
+Read-only questions about a repository: restore points, browsing, downloads. Synchronous: asked in threads.
+
+Answers are JSON objects with `items` and `next` (what to give as `after` for the next page, or null).
+"""
+
+import mimetypes
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+
+import msgspec
+
+from engine.errors import UsageError
+from engine.manifest import PointForm
+from proxy.contract import BrowseRequest, TaskSecrets
+from proxy.converters.names import safe_name
+from proxy.keeper import RepositoryKeeper
+from proxy.pipeline.archive import zip_chunks
+from proxy.pipeline.context import Download
+from proxy.pipeline.exported import item_chunks, item_name, walk
+from repository import Repository
+from repository.browse import Browser, Listed, is_tree
+
+__all__ = ["answer", "open_download"]
+
+BROWSERS_MAX = 4  # restore points whose catalogs stay in memory
+DETAILS = frozenset({"from", "received", "attachments", "isRead", "draft", "note", "hidden"})
+
+_lock = threading.Lock()
+_browsers: OrderedDict[tuple[str, str], Browser] = OrderedDict()
+
+
+def answer(
+    operation: str, request: BrowseRequest, secrets: TaskSecrets, keeper: RepositoryKeeper
+) -> bytes:
+    """
+    JSON of `points` or `browse`.
+
+    Raises:
+        UsageError: no such operation. NotFound: no such point or path.
+    """
+    repository = _repository(request, secrets, keeper)
+    if operation == "points":
+        points = [_point_document(point) for point in reversed(repository.points())]
+        return msgspec.json.encode({"items": points, "next": None})
+    if operation == "browse":
+        return msgspec.json.encode(_browse(repository, request))
+    raise UsageError("A proxy answers points, browse and ticket.", code="question-invalid")
+
+
+def open_download(
+    request: BrowseRequest, secrets: TaskSecrets, keeper: RepositoryKeeper
+) -> Download:
+    """
+    The bytes at a path: one item as it is, anything else as a zip archive.
+
+    Raises:
+        NotFound: no such point or path. UsageError: the format does not fit.
+    """
+    repository = _repository(request, secrets, keeper)
+    browser = _browser(repository, request.point)
+    if is_tree(browser.point):
+        raise UsageError(
+            "Restore points of directory trees are exported with `strongroom export`.",
+            code="format-unfit",
+        )
+    found = browser.find(request.path)
+    row = found.row
+    if row is not None and row.kind != "container" and request.format != "mbox":
+        name = item_name(row)
+        size = row.size if any(part.role in ("mime", "content") for part in row.parts) else None
+        return Download(name, _media_type(name), size, item_chunks(repository, row)())
+    plan = walk(repository, browser, request.path, request.format)
+    if row is not None and request.format == "mbox":
+        files = [one for one in plan if one.chunks is not None]
+        if len(files) == 1 and files[0].chunks is not None:
+            return Download(files[0].path[-1], "application/mbox", None, files[0].chunks())
+        plan = iter(files)
+    last = [segment for segment in request.path.split("/") if segment][-1:] or [browser.point.name]
+    name = safe_name(last[0], extension=".zip")
+    return Download(name, "application/zip", None, zip_chunks(plan))
+
+
+def _media_type(name: str) -> str:
+    if name.endswith(".eml"):
+        return "message/rfc822"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _repository(
+    request: BrowseRequest, secrets: TaskSecrets, keeper: RepositoryKeeper
+) -> Repository:
+    if secrets.passphrase is None:
+        raise UsageError("The repository has no passphrase.", code="passphrase-missing")
+    repository = keeper.repository(request.repository_url, secrets.passphrase)
+    repository.refresh()
+    return repository
+
+
+def _browser(repository: Repository, text: str) -> Browser:
+    """The browser of a point; a few stay, because loading a catalog takes longer than reading a page of it."""
+    point = repository.point(text)
+    key = (repository.id, point.id)
+    with _lock:
+        browser = _browsers.pop(key, None) or Browser(repository, point)
+        _browsers[key] = browser
+        while len(_browsers) > BROWSERS_MAX:
+            _browsers.popitem(last=False)
+    return browser
+
+
+def _browse(repository: Repository, request: BrowseRequest) -> dict[str, object]:
+    browser = _browser(repository, request.point)
+    listed: Iterator[Listed] = browser.list(request.path)
+    if request.after:
+        for one in listed:
+            if one.name == request.after:
+                break
+    page = list(islice(listed, request.limit))
+    more = next(listed, None)
+    items = [_document(one) for one in page]
+    return {"items": items, "next": page[-1].name if page and more is not None else None}
+
+
+def _document(one: Listed) -> dict[str, object]:
+    document: dict[str, object] = {
+        "name": one.name,
+        "path": one.path,
+        "kind": one.kind,
+        "size": one.size,
+        "modified_at": _moment(one.modified_ns),
+    }
+    if one.row is None:
+        document["items"] = one.items
+        return document
+    document["id"] = one.row.id.decode("utf-8", "replace")
+    document["title"] = one.row.name.decode("utf-8", "replace")
+    meta = msgspec.json.decode(one.row.meta or b"{}")
+    document.update((key, value) for key, value in meta.items() if key in DETAILS)
+    return document
+
+
+def _moment(nanoseconds: int) -> str | None:
+    if nanoseconds <= 0:
+        return None
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _point_document(point: PointForm) -> dict[str, object]:
+    entries = [
+        {
+            "object": entry.object.name,
+            "object_kind": entry.object.kind,
+            "object_id": entry.object.id,
+            "display_name": entry.object.display_name,
+            "workload": entry.workload,
+            "items": entry.items,
+            "bytes": entry.bytes,
+        }
+        for entry in point.entries
+    ]
+    return {
+        "id": point.id,
+        "name": point.name,
+        "created_at": point.created_at,
+        "session": point.session,
+        "result": point.result,
+        "objects": len({entry.object.id for entry in point.entries}),
+        "items": sum(entry.items for entry in point.entries),
+        "bytes": sum(entry.bytes for entry in point.entries),
+        "entries": entries,
+    }
