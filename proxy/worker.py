@@ -77,8 +77,15 @@ class Worker:
             await self.draining.wait()
             for loop in loops:
                 loop.cancel()
+            await self._stop_leasing()
             for lease in self._leases.values():
                 lease.stop(DRAIN_S)
+
+    async def _stop_leasing(self) -> None:
+        # A request for work that is still open would catch the tasks that are handed back.
+        for subscription in self._subscriptions.values():
+            with contextlib.suppress(*FOREIGN):
+                await subscription.unsubscribe()
 
     async def _lease_for_ever(self, kind: str, working: asyncio.TaskGroup) -> None:
         turns = asyncio.Semaphore(MAINTENANCE_MAX if kind == "maintenance" else self._tasks_max)
