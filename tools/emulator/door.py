@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from tools.emulator.call import Services
-from tools.emulator.drive_routes import download
+from tools.emulator.downloads import download
 from tools.emulator.entra_routes import Entra
 from tools.emulator.errors import GraphError
 from tools.emulator.graph import Graph, error_reply

@@ -3,27 +3,25 @@ OneDrive: drives, items, content by pre-authenticated URLs, and change tracking.
 """
 
 import asyncio
-import mimetypes
 import re
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from tools.emulator import delta, naming, odata
-from tools.emulator.call import Call, Services
+from tools.emulator.call import Call
 from tools.emulator.changelog import Change
 from tools.emulator.clock import iso
+from tools.emulator.downloads import download_url
 from tools.emulator.drive import Drive, Item
+from tools.emulator.drive_json import drive_json, item_json
 from tools.emulator.errors import GraphError, no_file
 from tools.emulator.paging import list_page
-from tools.emulator.reply import Reply, content_reply, json_reply
-from tools.emulator.sealing import BrokenSeal
+from tools.emulator.reply import Reply, json_reply
 from tools.emulator.tenant import User
 
 PAGE_DEFAULT = 200
 PAGE_MAX = 1000
 LATEST = "latest"
-_QUOTA = 1 << 40
 _TOKEN_IN_PATH = re.compile(r"\((?:token=[^)]*)?\)$", re.I)
 
 
@@ -59,106 +57,13 @@ def _item(call: Call, drive: Drive) -> Item:
     return item
 
 
-# JSON
-
-
-def _identity(call: Call, key: str) -> dict[str, Any]:
-    user = call.tenant.users.get(key)
-    if user is None:
-        return {"user": {"displayName": "System Account"}}
-    name = user.profile.get("displayName", user.upn)
-    return {"user": {"email": user.upn, "id": user.key, "displayName": name}}
-
-
-def _web_root(call: Call, user: User) -> str:
-    person = user.upn.replace("@", "_").replace(".", "_")
-    return f"https://{call.tenant.slug}-my.sharepoint.com/personal/{quote(person)}"
-
-
-def _drive_json(call: Call, user: User, drive: Drive) -> dict[str, Any]:
-    used = drive.root.size()
-    return {
-        "id": drive.key,
-        "name": "OneDrive",
-        "description": "",
-        "driveType": "business",
-        "webUrl": _web_root(call, user) + "/Documents",
-        "createdDateTime": iso(drive.created),
-        "lastModifiedDateTime": iso(drive.root.modified),
-        "createdBy": {"user": {"displayName": "System Account"}},
-        "owner": _identity(call, user.key),
-        "quota": {
-            "deleted": 0,
-            "remaining": _QUOTA - used,
-            "state": "normal",
-            "total": _QUOTA,
-            "used": used,
-        },
-    }
-
-
-def item_json(
-    call: Call, drive: Drive, item: Item, *, with_path: bool, select: list[str] | None = None
-) -> dict[str, Any]:
-    """A drive item; delta answers leave the path out, as the service does."""
-    tag = naming.guid(call.tenant.seed, drive.key, item.key).upper()
-    user = call.tenant.users[drive.owner]
-    body: dict[str, Any] = {
-        "id": item.key,
-        "name": item.name,
-        "createdDateTime": iso(item.created),
-        "lastModifiedDateTime": iso(item.modified),
-        "eTag": f'"{{{tag}}},{item.version}"',
-        "cTag": f'"c:{{{tag}}},{item.content_version}"',
-        "size": item.size(),
-        "webUrl": f"{_web_root(call, user)}/Documents/{quote(item.path)}".rstrip("/"),
-        "createdBy": _identity(call, drive.owner),
-        "lastModifiedBy": _identity(call, item.editor),
-        "fileSystemInfo": {
-            "createdDateTime": iso(item.created),
-            "lastModifiedDateTime": iso(item.modified),
-        },
-        "parentReference": _parent(drive, item, with_path=with_path),
-    }
-    if item.content is None:
-        body["folder"] = {"childCount": len(item.children)}
-    else:
-        kind = mimetypes.guess_type(item.name)[0] or "application/octet-stream"
-        body["file"] = {"mimeType": kind, "hashes": {"quickXorHash": item.content.quick_xor}}
-        if select is None or "@microsoft.graph.downloadurl" in select:
-            body["@microsoft.graph.downloadUrl"] = download_url(call, drive, item, paid=False)
-    if item.parent is None:
-        body["root"] = {}
-    if item.special:
-        body["specialFolder"] = {"name": item.special}
-    if item.shared:
-        body["shared"] = {"scope": "users"}
-    return odata.pick(body, select)
-
-
-def _parent(drive: Drive, item: Item, *, with_path: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "driveType": "business",
-        "driveId": drive.key,
-        "siteId": drive.site,
-    }
-    if item.parent is not None:
-        body["id"] = item.parent.key
-        if item.parent.parent is not None:
-            body["name"] = item.parent.name
-        if with_path:
-            path = quote(item.parent.path)
-            body["path"] = f"/drives/{drive.key}/root:" + (f"/{path}" if path else "")
-    return body
-
-
 # drives and items
 
 
 async def get_drive(call: Call) -> Reply:
     """GET /drives/{drive} and /users/{user}/drive"""
     drive = _drive(call)
-    body = await asyncio.to_thread(_drive_json, call, owner(call), drive)
+    body = await asyncio.to_thread(drive_json, call, owner(call), drive)
     body = odata.pick(body, odata.selection(call.query))
     return json_reply({"@odata.context": call.context("drives/$entity")} | body)
 
@@ -167,7 +72,7 @@ async def list_drives(call: Call) -> Reply:
     """GET /users/{user}/drives"""
     drive, user = _drive(call), owner(call)
     select = odata.selection(call.query)
-    body = await asyncio.to_thread(_drive_json, call, user, drive)
+    body = await asyncio.to_thread(drive_json, call, user, drive)
     return json_reply(list_page(call, [body], lambda b: odata.pick(b, select), "drives", 100))
 
 
@@ -198,26 +103,6 @@ async def list_children(call: Call) -> Reply:
 # content
 
 
-def download_url(call: Call, drive: Drive, item: Item, *, paid: bool) -> str:
-    """A pre-authenticated URL of a file's content; `paid`: its units are counted already."""
-    services = call.services
-    ticket = {
-        "drive": drive.key,
-        "item": item.key,
-        "expires": services.clock.now() + services.options.url_life,
-        "epoch": services.url_epoch,
-        "paid": paid,
-    }
-    token = services.sealer.seal("download", ticket)
-    host = urlsplit(call.origin).hostname or ""
-    if host in ("127.0.0.1", "localhost", "::1"):
-        return f"{call.origin}/_dl/{token}"
-    unique = naming.guid(call.tenant.seed, drive.key, item.key)
-    path = "/_layouts/15/download.aspx"
-    root = _web_root(call, call.tenant.users[drive.owner])
-    return f"{root}{path}?UniqueId={unique}&Translate=false&tempauth={token}"
-
-
 async def item_content(call: Call) -> Reply:
     """GET .../items/{item}/content: 302 to a pre-authenticated URL"""
     drive = _drive(call)
@@ -226,35 +111,6 @@ async def item_content(call: Call) -> Reply:
     if item.content is None:
         raise GraphError(400, "invalidRequest", "A folder has no content.")
     return Reply(302, headers={"Location": download_url(call, drive, item, paid=True)})
-
-
-async def download(
-    services: Services, token: str, range_header: str | None
-) -> tuple[Reply, dict[str, str]]:
-    """The content behind a pre-authenticated URL, with SharePoint's throttle headers."""
-    try:
-        ticket = services.sealer.open("download", token)
-    except BrokenSeal:
-        raise _no_longer() from None
-    if ticket["expires"] <= services.clock.now() or ticket["epoch"] != services.url_epoch:
-        raise _no_longer()
-    user = services.tenant.drive_owner(ticket["drive"])
-    if user is None or user.drive is None:
-        raise no_file()
-    item = user.drive.item(ticket["item"])
-    headers = services.throttle.files(0 if ticket["paid"] else 1)
-    services.faults.check_owner("files", user.key)
-    services.faults.check_item(item.key, content=True)
-    if item.content is None:
-        raise no_file()
-    kind = mimetypes.guess_type(item.name)[0] or "application/octet-stream"
-    cut = services.faults.take_cut(item.key)
-    etag = f'"{{{item.key}}},{item.content_version}"'
-    return await content_reply(item.content, kind, range_header, etag, cut), headers
-
-
-def _no_longer() -> GraphError:
-    return GraphError(401, "unauthenticated", "The download URL is not valid any more.")
 
 
 # change tracking

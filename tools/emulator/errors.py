@@ -40,7 +40,10 @@ def bad_token() -> GraphError:
 
 def no_user(key: str) -> GraphError:
     """404 of the directory."""
-    text = f"Resource '{key}' does not exist or one of its queried reference-property objects are not present."
+    text = (
+        f"Resource '{key}' does not exist or one of its queried reference-property objects "
+        "are not present."
+    )
     return GraphError(404, "Request_ResourceNotFound", text)
 
 

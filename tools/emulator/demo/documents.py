@@ -133,7 +133,8 @@ def _xlsx(rng: random.Random, document: Document) -> bytes:
         )
         rows.append(f'<row r="{number}">{cells}</row>')
     notes = "".join(f"<!-- {escape(line)} -->" for line in _edits(document))
-    xml = f'{_XML}<worksheet xmlns="{_SHEET}"><sheetData>{"".join(rows)}</sheetData>{notes}</worksheet>'
+    data = "".join(rows)
+    xml = f'{_XML}<worksheet xmlns="{_SHEET}"><sheetData>{data}</sheetData>{notes}</worksheet>'
     book = (
         f'{_XML}<workbook xmlns="{_SHEET}" xmlns:r="{_OFFICE}"><sheets>'
         '<sheet name="Figures" sheetId="1" r:id="rId1"/></sheets></workbook>'
@@ -227,7 +228,8 @@ def project_documents(seed: int, project: str) -> tuple[tuple[str, Document], ..
     names = (
         ("Specification {}.docx", False), ("Risk list {}.xlsx", False), ("{} schedule.xlsx", False),
         ("Test protocol {}.pdf", False), ("{} climate chamber.csv", False),
-        ("{} housing.png", False), ("Minutes {} kick-off.docx", False), ("{} bill of materials.xlsx", False),
+        ("{} housing.png", False), ("Minutes {} kick-off.docx", False),
+        ("{} bill of materials.xlsx", False),
         ("Übersicht {}.txt", False), ("{} assembly film.zip", True), ("{} test stand.pdf", True),
     )  # fmt: skip
     found = []

@@ -78,7 +78,8 @@ def add_oddments(mailbox: Mailbox, person: Person, seed: int) -> None:
         mailbox.add(mailbox.folder("junkemail"), junk, at=sent, received=sent, is_read=False)
     draft = (
         f"From: {person.address}\r\nSubject: (draft) thoughts on {person.projects[0]}\r\n"
-        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nStill to be written.\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+        "Still to be written.\r\n"
     )
     mailbox.add(
         mailbox.folder("drafts"), BytesBlob(draft.encode()), at=END, received=END, is_draft=True
