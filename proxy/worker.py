@@ -43,7 +43,7 @@ MAINTENANCE_MAX = 1
 class TaskRunner(Protocol):
     """Does the work of one delivery; `TaskContext` says what it may raise."""
 
-    async def __call__(self, task: Task, context: TaskContext) -> None:
+    async def __call__(self, task: Task, context: TaskContext, /) -> None:
         """Work until the task is finished."""
 
 
