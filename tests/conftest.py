@@ -2,6 +2,7 @@ pytest_plugins = [
     "tests.fixtures.emulator",
     "tests.fixtures.content",
     "tests.fixtures.servers",
+    "tests.fixtures.installation",
     "tests.fixtures.repositories",
     "tests.fixtures.whole_system",
 ]
