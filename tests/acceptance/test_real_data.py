@@ -53,7 +53,10 @@ async def test_real_mail_and_documents_come_back(
         assert mailbox.differences == ()
         assert mailbox.files == sum(len(folder) for folder in state["mail"].values())
         if state["drive"]:
-            assert compare_drive(exported / upn / "drives", state["drive"]).differences == ()
+            assert (
+                compare_drive(exported / upn / "drives" / "OneDrive", state["drive"]).differences
+                == ()
+            )
     from repository import open_repository
 
     with open_repository(url, PASSPHRASE, places) as repository:

@@ -199,7 +199,7 @@ class _Story:
         exported = self._folder / "export"
         await asyncio.to_thread(self._export_user, name, exported)
         mailbox = compare_mailbox(exported / name / "mail", expected["mail"])
-        drive = compare_drive(exported / name / "drives", expected["drive"])
+        drive = compare_drive(exported / name / "drives" / "OneDrive", expected["drive"])
         for title, found in (("mailbox", mailbox), ("drive", drive)):
             self._step(
                 f"exported the {title} of {name}: {found.files} files, {size_text(found.bytes)}, "
