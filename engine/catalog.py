@@ -101,9 +101,11 @@ def decode_catalog_part(data: bytes) -> pa.Table:
     """Table of one catalog part. Corruption if it is not one."""
     try:
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+        fits = table.schema.equals(SCHEMA) and not any(c.null_count for c in table.columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Corruption("a catalog part cannot be read", code="catalog-corrupt") from error
-    if table.schema.names != SCHEMA.names:
+    if not fits:
         raise Corruption("a catalog part has other columns", code="catalog-corrupt")
     return table
 
