@@ -1,0 +1,71 @@
+"""
+Bytes of format version 1, checked in. A difference is a change of the format: docs/format.md and a new version first.
+
+`python -m tests.unit.engine.test_golden --rewrite` writes the file anew, to be shown in review.
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+from engine import commit, manifest
+from engine.catalog import encode_parts
+from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table
+from engine.frame import frame_identity, pack_frame, seal_frame
+from engine.keys import KdfCost, wrap
+from engine.pack import encode_directory
+from engine.run import encode_run
+from engine.seal import Header, ObjectClass, frame_cipher, open_object, seal_object
+from engine.version import FORMAT_VERSION
+from tests.fixtures import formats as f
+
+FILE = Path(__file__).parents[2] / "golden" / "format-1.json"
+
+
+def vectors() -> dict[str, object]:
+    """Everything that is a pure function of fixed keys, salts and times."""
+    table = keyed_table(b"k" * 32)
+    data = random.Random(11).randbytes(1_000_000)
+    cipher = frame_cipher(f.KEYS, ObjectClass.DATA_PACK, 2, f.SALT)
+    packed = pack_frame([f.chunk(1)], random.Random(12).randbytes(40))  # stored, not compressed
+    entries = (f.entry(),)
+    return {
+        "gear_table": table.hex(),
+        "cuts": cut(data, ChunkerParams(table)),
+        "cuts_of_zeros": cut(bytes(1_000_000), ChunkerParams(table)),
+        "chunk_id": chunk_id(b"strongroom", b"i" * 32).hex(),
+        "frame_identity": frame_identity([f.chunk(1), f.chunk(2)]).hex(),
+        "sealed_frame": seal_frame(cipher, packed, f.UUID, ObjectClass.DATA_PACK, 2, 9).hex(),
+        "header": Header(ObjectClass.RUN, 2, f.UUID, f.SALT).encode().hex(),
+        "directory": encode_directory(f.frames()).hex(),
+        "run": encode_run(f.packs()).hex(),
+        "parts": encode_parts([f.part(), f.part("json", 0)]).hex(),
+        "manifest": manifest.encode_manifest(f.manifest(entries), f.SEED).hex(),
+        "point": manifest.encode_point(f.point(), f.SEED).hex(),
+        "cell": commit.encode(f.cell()).decode(),
+        "generation": commit.encode(f.generation()).decode(),
+        "key": wrap(f.KEYS, b"passphrase", f.SALT, f.UUID, KdfCost(8, 1, 1)).decode(),
+    }
+
+
+def test_version_1_has_the_bytes_it_had() -> None:
+    """Every encoder gives the checked-in bytes."""
+    assert FORMAT_VERSION == 1
+    golden = json.loads(FILE.read_text())
+    made = vectors()
+    assert sorted(golden["exact"]) == sorted(made)
+    for name, value in made.items():
+        assert golden["exact"][name] == value, name
+
+
+def test_a_stored_object_of_version_1_opens() -> None:
+    """Compressed bytes may differ between versions of zstd; those that were stored once still open."""
+    golden = json.loads(FILE.read_text())
+    stored = bytes.fromhex(golden["object"])
+    assert open_object(f.KEYS, ObjectClass.POINT, f.UUID, stored, "point/x") == b"point " * 30
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--rewrite"]:
+    sealed = seal_object(f.KEYS, ObjectClass.POINT, f.UUID, f.SALT, b"point " * 30, "point/x")
+    FILE.write_text(json.dumps({"exact": vectors(), "object": sealed.hex()}, indent=1) + "\n")
