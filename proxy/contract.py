@@ -150,7 +150,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     users: list[str] = []
     entries: list[EntryRef] = []
     previous_entry: EntryRef | None = None
-    point: str | None = None
+    point: str | None = None  # 16 hex digits, chosen once for a session
+    result: Literal["success", "warning"] = "success"  # of the session so far, for the point
     verify_level: Literal["listing", "directory", "read"] = "read"
 
 

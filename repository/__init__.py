@@ -8,7 +8,7 @@ slice          what one task adds to its protected object in one turn; becomes a
 restore point  state of protected objects at a time, as users see it
 """
 
-from repository.points import PointDraft
+from repository.points import PointDraft, new_point_id
 from repository.repository import Repository, create_repository, open_repository
 from repository.settings import Places, default_places
 
@@ -18,5 +18,6 @@ __all__ = [
     "Repository",
     "create_repository",
     "default_places",
+    "new_point_id",
     "open_repository",
 ]

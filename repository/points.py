@@ -1,9 +1,8 @@
 """Restore points: one per job session, naming for every object its newest complete entry."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from blake3 import blake3
 
 from engine.errors import Conflict, NotFound, UsageError
 from engine.keys import SALT_BYTES, KeySet
@@ -22,31 +21,35 @@ from repository.entries import Entry
 from repository.layout import POINTS, point_name
 
 POINT_ID_DIGITS = 16
+_POINT_ID = re.compile(rf"[0-9a-f]{{{POINT_ID_DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True)
 class PointDraft:
-    """A restore point to be: `session` decides its id, so that sealing twice makes one."""
+    """A restore point to be. `id` (`new_point_id`) is chosen once for a session, so that sealing twice makes one."""
 
+    id: str
     name: str
     session: str
     result: str
     entries: tuple[Entry, ...]
 
 
-def point_id(session: str) -> str:
-    """16 hex digits: the id of the restore point of a job session."""
-    return blake3(b"strongroom point " + session.encode()).hexdigest()[:POINT_ID_DIGITS]
+def new_point_id() -> str:
+    """A fresh id: 16 hex digits."""
+    return ambient.random_bytes(POINT_ID_DIGITS // 2).hex()
 
 
 def seal_point(
     store: BlobStore, keys: KeySet, repository: str, uuid: bytes, draft: PointDraft
 ) -> PointForm:
-    """Write the restore point of a session; if it is there already, that one counts."""
+    """Write the restore point of a session; if it is there already, that one counts. UsageError for a bad id."""
+    if not _POINT_ID.fullmatch(draft.id):
+        raise UsageError("a restore point's id has 16 hex digits", code="bad-point-id")
     form = PointForm(
         format=FORMAT_VERSION,
         repository=repository,
-        id=point_id(draft.session),
+        id=draft.id,
         name=draft.name,
         created_at=ambient.now(),
         session=draft.session,

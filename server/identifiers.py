@@ -12,6 +12,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000 & 0xFFFF_FFFF_FFFF:012x}{secrets.token_hex(10)}"
 
 
+def new_point_id() -> str:
+    """16 hexadecimal digits: the form that repositories give restore points."""
+    return secrets.token_hex(8)
+
+
 def now_text() -> str:
     """RFC 3339, UTC, microseconds: sorts as text."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

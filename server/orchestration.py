@@ -13,7 +13,7 @@ import msgspec
 from proxy.contract import EntryRef, Event, InternalError, NotFound, Task
 from server.database.connector import Database, Row
 from server.domain import sessions, tasks
-from server.identifiers import new_id, now_text
+from server.identifiers import new_id, new_point_id, now_text
 
 EVENTS_LOCK = 0x57_52_00_03
 ENTRIES_PER_POINT_MAX = 60_000  # objects times workloads of one restore point: one bus message
@@ -221,13 +221,13 @@ async def advance(database: Database, session_id: str) -> sessions.Step:
     tally = [sessions.TallyRow(r["kind"], r["state"], r["count"], r["problems"]) for r in rows]
     step = sessions.next_step(session["kind"], session["state"], tally)
     if isinstance(step, sessions.Seal):
-        step = await _seal(database, session)
+        step = await _seal(database, session, step)
     if isinstance(step, sessions.End):
         await _end(database, session_id, step)
     return step
 
 
-async def _seal(database: Database, session: Row) -> sessions.Step:
+async def _seal(database: Database, session: Row, step: sessions.Seal) -> sessions.Step:
     rows = await database.rows(
         "sessions.entries",
         session=session["id"],
@@ -244,10 +244,10 @@ async def _seal(database: Database, session: Row) -> sessions.Step:
     if first is None:
         raise InternalError("A backup session without a discover task.")
     discover = msgspec.convert(first["body"], Task)
-    point = new_id()
-    await add_task(database, tasks.seal_task(new_id(), discover, point, entries))
+    point = new_point_id()
+    await add_task(database, tasks.seal_task(new_id(), discover, point, entries, step.result))
     await database.run("sessions.set_point", id=session["id"], point=point)
-    return sessions.Seal()
+    return step
 
 
 async def _end(database: Database, session_id: str, end: sessions.End) -> None:

@@ -15,7 +15,7 @@ from proxy.pipeline.context import TaskContext
 from proxy.pipeline.organizations import Organizations
 from proxy.pipeline.reporter import reporting
 from proxy.workloads.users import discover_users
-from repository import PointDraft, Repository
+from repository import PointDraft, Repository, new_point_id
 from repository.verify import VerifyReport
 
 __all__ = ["run_task", "seal"]
@@ -88,7 +88,8 @@ def seal(repository: Repository, task: Task) -> PointForm:
     refs = [EntryRef(entry.manifest, entry.index) for entry in task.entries]
     entries = tuple(repository.entries.get(ref) for ref in refs)
     name = task.job_name or task.organization_name
-    return repository.seal_point(PointDraft(name, task.session, "success", entries))
+    point = task.point or new_point_id()
+    return repository.seal_point(PointDraft(point, name, task.session, task.result, entries))
 
 
 def _point_report(point: PointForm) -> dict[str, int | str]:

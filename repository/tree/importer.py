@@ -17,7 +17,7 @@ from engine.catalog import Row, removed_row
 from engine.errors import NotFound, UsageError
 from engine.manifest import ObjectKey, PointForm
 from engine.parts import Part
-from repository.points import PointDraft
+from repository.points import PointDraft, new_point_id
 from repository.repository import Repository
 from repository.session import WriteSession
 from repository.slices import Slice
@@ -166,7 +166,7 @@ class _Import:
         assert self._slice.entry is not None, "a finished slice is always committed"
         entry = self._repository.entries.get(self._slice.entry)
         result = "warning" if self._result.problems else "success"
-        draft = PointDraft(self._name, self._job_session, result, (entry,))
+        draft = PointDraft(new_point_id(), self._name, self._job_session, result, (entry,))
         self._result.point = self._repository.seal_point(draft)
         self._result.bytes_stored = self._session.bytes_stored
         return self._result

@@ -69,7 +69,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """All backup tasks have ended: write the restore point."""
+    """All backup tasks have ended: write the restore point. `result` says whether something is missing in it."""
+
+    result: Literal["success", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,11 @@ def _after_backup(tally: list[TallyRow]) -> Step:
     if not good:
         return End("failed", cause="backup")
     seal = _by_state(tally, "seal-point")
+    problems = sum(row.problems for row in tally)
     if not seal:
-        return Seal()
+        whole = set(backups) | set(_by_state(tally, "discover")) == {"success"}
+        return Seal("success" if whole and not problems else "warning")
     if seal.get("failed"):
         return End("failed", cause="seal-point")
     clean = set(backups) | set(seal) | set(_by_state(tally, "discover")) == {"success"}
-    problems = sum(row.problems for row in tally)
     return End("success" if clean and not problems else "warning")

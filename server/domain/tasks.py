@@ -1,7 +1,7 @@
 """The tasks of a session, built from rows. Pure: ids come from the caller."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from proxy.contract import EntryRef, ObjectRef, Task, Workload
 
@@ -54,7 +54,13 @@ def backup_task(task: str, discover: Task, found: ObjectRef, workload: Workload)
     )
 
 
-def seal_task(task: str, discover: Task, point: str, entries: list[EntryRef]) -> Task:
+def seal_task(
+    task: str,
+    discover: Task,
+    point: str,
+    entries: list[EntryRef],
+    result: Literal["success", "warning"],
+) -> Task:
     """Last task of a backup: the restore point `point` names `entries`."""
     return Task(
         id=task,
@@ -70,6 +76,7 @@ def seal_task(task: str, discover: Task, point: str, entries: list[EntryRef]) ->
         workloads=discover.workloads,
         entries=entries,
         point=point,
+        result=result,
     )
 
 
