@@ -5,10 +5,9 @@ import { get, path, post } from "../shared/api.js";
 import { h, onActions } from "../shared/dom.js";
 import { keepFresh } from "../shared/feed.js";
 import { bytes, count, countOf, duration, word } from "../shared/format.js";
-import { badge, empty, facts, moment, table } from "../shared/parts.js";
+import { badge, empty, facts, moment, progress, table } from "../shared/parts.js";
 import { place } from "../shared/shell.js";
 import { progressText, shareOf } from "./run.js";
-import { progress } from "../shared/parts.js";
 
 const PAGE = 200;
 const FRAMES = /** @type {Record<string, string>} */ ({
@@ -184,7 +183,8 @@ function reportOf(/** @type {Task[]} */ tasks) {
   const report = tasks.find((task) => task.kind === "verify")?.report ?? {};
   return Object.entries(report).map(([name, value]) => {
     const title = name.replaceAll("_", " ");
-    const text = typeof value === "number" ? count(value) : value;
+    const number = name.startsWith("bytes") ? bytes : count;
+    const text = typeof value === "number" ? number(value) : value;
     return /** @type {[string, string]} */ ([title.charAt(0).toUpperCase() + title.slice(1), text]);
   });
 }

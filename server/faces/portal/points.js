@@ -12,7 +12,7 @@ import { badge, empty, moment, table } from "../shared/parts.js";
 import { place } from "../shared/shell.js";
 import { addDownload } from "./tray.js";
 
-const PAGE = 200;
+const PAGE = 500;
 
 /** @typedef {{ id: string, name: string }} Repository */
 /**
@@ -23,8 +23,9 @@ const PAGE = 200;
  */
 /**
  * @typedef {{
- *   name: string, path: string, kind: string, size?: number, items?: number, modified_ns?: number,
- * }} Listed
+ *   name: string, path: string, kind: string, size?: number, items?: number, title?: string,
+ *   modified_at?: string | null, received?: string,
+ * }} Listed `name` is a piece of the path, `title` what people call it
  */
 /** @typedef {{ items: Listed[], next: string, path: string[] }} Level */
 /**
@@ -235,7 +236,9 @@ const CONTAINERS = new Set(["user", "group", "site", "team", "workload", "contai
 function listing(state, level, mayDownload) {
   const depth = level.path.length;
   const isContainer = (/** @type {Listed} */ item) => depth < 2 || CONTAINERS.has(item.kind);
-  const nameOf = (/** @type {Listed} */ item) => (item.kind === "workload" ? word(item.name) : shown(item.name, item.kind));
+  const nameOf = (/** @type {Listed} */ item) =>
+    item.kind === "workload" ? word(item.name) : item.title || shown(item.name, item.kind);
+  const isMail = level.items.some(({ kind }) => kind === "message");
   /** @type {import("../shared/parts.js").Column<Listed>[]} */
   const columns = [
     {
@@ -251,14 +254,19 @@ function listing(state, level, mayDownload) {
   if (level.items.some((item) => item.items)) {
     columns.push({ title: "Items", number: true, cell: (item) => (item.items ? count(item.items) : "") });
   }
-  if (level.items.some((item) => item.modified_ns)) {
-    columns.push({ title: depth > 1 && level.path[1] === "mail" ? "Date" : "Changed", cell: (item) => timeOf(item) });
+  if (level.items.some(timeOf)) {
+    columns.push({
+      title: isMail ? "Received" : "Changed",
+      cell: (item) => (timeOf(item) ? moment(timeOf(item)) : ""),
+    });
   }
   columns.push({ title: "Size", number: true, cell: (item) => (item.size ? bytes(item.size) : isContainer(item) ? "" : bytes(0)) });
   if (mayDownload && level.items.some((item) => !isContainer(item))) {
     columns.push({ title: "", cell: (item) => (isContainer(item) ? "" : downloadButton(item, nameOf(item))) });
   }
-  return table("Contents of this place", columns, level.items, (item) => item.path);
+  // Newest first needs all of a folder; until then the order is the server's, by name.
+  const items = isMail && !level.next ? [...level.items].sort(newestFirst) : level.items;
+  return table("Contents of this place", columns, items, (item) => item.path);
 }
 
 function lastSegment(/** @type {Listed} */ item) {
@@ -266,7 +274,16 @@ function lastSegment(/** @type {Listed} */ item) {
 }
 
 function timeOf(/** @type {Listed} */ item) {
-  return item.modified_ns ? moment(new Date(item.modified_ns / 1e6).toISOString()) : "";
+  return item.received ?? item.modified_at ?? "";
+}
+
+/**
+ * @param {Listed} a
+ * @param {Listed} b
+ */
+function newestFirst(a, b) {
+  const isFolder = (/** @type {Listed} */ item) => Number(item.kind === "container");
+  return isFolder(b) - isFolder(a) || timeOf(b).localeCompare(timeOf(a));
 }
 
 /**

@@ -16,7 +16,7 @@ export function bytes(/** @type {number | null | undefined} */ count) {
   }
   const digits = unit === 0 || value >= 100 ? 0 : 1;
   const text = new Intl.NumberFormat(undefined, { maximumFractionDigits: digits }).format(value);
-  return `${text} ${UNITS[unit]}`;
+  return `${text}\u00a0${UNITS[unit]}`;
 }
 
 /** 12345 -> "12,345" */
