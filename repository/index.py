@@ -48,6 +48,7 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._closed = False
         self._environment = _acquire(folder)
         try:
             self._chunks = self._environment.open_db(b"chunks")
@@ -58,8 +59,10 @@ class Index:
             raise unusable(folder, error) from error
 
     def close(self) -> None:
-        """Let go of the cache; it stays for the next time."""
-        _release(self._folder)
+        """Let go of the cache; it stays for the next time. A second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            _release(self._folder)
 
     def sync(self, named: Sequence[str], load: Callable[[str], Run]) -> None:
         """Make the cache hold exactly the named runs; `load` reads one from the store."""
