@@ -40,6 +40,7 @@ DAY_UNITS_PER_MINUTE_UNIT = 960  # 1.2 million a day go with 1,250 a minute
 BANDS = ((1_000, 1_250), (5_000, 2_500), (15_000, 3_750), (50_000, 5_000))
 BAND_ABOVE = 6_250
 WINDOW_SLOTS = 600
+RESET_S_MAX = 600.0
 NO_HEADERS_SHARE = 0.9  # answers carry RateLimit headers from 80 % of the limit on
 PACE_FIRST_S, PACE_MAX_S, PACE_RECOVERY = 0.02, 2.0, 0.97
 FENCE_JITTER_SHARE, FENCE_JITTER_MAX_S = 0.05, 2.0
@@ -150,7 +151,7 @@ class Admission:
         told = _number(headers.get("x-ms-resource-unit", ""))
         actual = self.units if told is None else float(told)
         self.bucket.correct(actual - self.units)
-        self.bucket.learn(_number(headers.get("RateLimit-Limit", "")))
+        self.bucket.learn(headers)
         if self.bucket.in_units:
             self.meter.resource_units += round(actual)
 
@@ -225,13 +226,14 @@ class Bucket:
 
     def fence(self, seconds: float) -> None:
         """Let nothing out for `seconds` (and a little jitter on top). Fences overlap, they do not add up."""
+        # Several calls on the way may be told off for one overrun: slow down once per fence.
+        if self.clock.monotonic() > self.fenced_until:
+            self._pace_s = min(max(PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
+        self._hold(seconds)
+
+    def _hold(self, seconds: float) -> None:
         jitter = min(FENCE_JITTER_MAX_S, seconds * FENCE_JITTER_SHARE) * self._jitter.random()
-        until = self.clock.monotonic() + seconds + jitter
-        if until > self.fenced_until:
-            # Several calls on the way may be told off for one overrun: slow down once per fence.
-            if self.clock.monotonic() > self.fenced_until:
-                self._pace_s = min(max(PACE_FIRST_S, 2 * self._pace_s), PACE_MAX_S)
-            self.fenced_until = until
+        self.fenced_until = max(self.fenced_until, self.clock.monotonic() + seconds + jitter)
 
     def correct(self, units: float) -> None:
         """Charge or give back a difference found afterwards."""
@@ -240,12 +242,16 @@ class Bucket:
             for window in self._windows:
                 window.take(now, units)
 
-    def learn(self, limit: int | None) -> None:
-        """Take note of the limit that an answer told (None: it told none)."""
-        if self._band is not None:
-            self._band.learn(limit, self._windows[0].used)
-            for window, units in zip(self._windows, self._band.limits(), strict=True):
-                window.limit = units
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Take note of what an answer says of the limit; nothing left means a pause before being told off."""
+        if self._band is None:
+            return
+        self._band.learn(_number(headers.get("RateLimit-Limit", "")), self._windows[0].used)
+        for window, units in zip(self._windows, self._band.limits(), strict=True):
+            window.limit = units
+        reset = _number(headers.get("RateLimit-Reset", ""))
+        if _number(headers.get("RateLimit-Remaining", "")) == 0 and reset is not None:
+            self._hold(min(float(reset), RESET_S_MAX))
 
 
 class Band:
@@ -269,8 +275,9 @@ class Band:
     def learn(self, limit: int | None, used: float) -> None:
         """An answer came that told `limit`, after `used` units in the last minute."""
         if limit:
+            # A lower one is not taken over: what is left of it, and until when, says enough.
             self._told = True
-            self.per_minute = limit
+            self.per_minute = max(limit, self.per_minute)
         elif not self._told and used >= NO_HEADERS_SHARE * self.per_minute:
             higher = [units for _, units in BANDS if units > self.per_minute]
             self.per_minute = min([*higher, max(BAND_ABOVE, self.per_minute)])
