@@ -75,6 +75,9 @@ async def run(settings: ProxySettings, data_plane: DataPlane, stop: asyncio.Even
 
         worker = Worker(bus, status, data_plane.run_task, settings.tasks_max)
         answers = Answers(bus, data_plane, port, (join.proxy, host))
+        if settings.ready_file is not None:
+            await bus.beat(status([]))
+            settings.ready_file.write_text(f"{os.getpid()}\n", encoding="utf-8")
         try:
             async with asyncio.TaskGroup() as group:
                 side = [
@@ -135,6 +138,7 @@ def parse(arguments: list[str]) -> tuple[ProxySettings, bool]:
     parser.add_argument("--bulk-port", type=int, default=0)
     parser.add_argument("--announced-host", default="")
     parser.add_argument("--tasks-max", type=int, default=TASKS_MAX)
+    parser.add_argument("--ready-file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--watch-input", action="store_true", help=argparse.SUPPRESS)
     words = parser.parse_args(arguments)
     settings = ProxySettings(
@@ -145,6 +149,7 @@ def parse(arguments: list[str]) -> tuple[ProxySettings, bool]:
         bulk_port=words.bulk_port,
         announced_host=words.announced_host,
         tasks_max=words.tasks_max,
+        ready_file=words.ready_file,
     )
     return settings, bool(words.watch_input)
 

@@ -20,6 +20,7 @@ class ProxySettings:
 
     `state_dir` holds what must survive a crash of a write session, `cache_dir` what can be rebuilt.
     `bulk_host` is the address the bulk port listens on; `announced_host` is how the server reaches it.
+    `ready_file` gets the process number once the bus is reached.
     """
 
     join: JoinDocument
@@ -29,6 +30,7 @@ class ProxySettings:
     bulk_port: int = 0
     announced_host: str = ""
     tasks_max: int = TASKS_MAX
+    ready_file: Path | None = None
     host_name: str = field(default_factory=socket.gethostname)
 
 

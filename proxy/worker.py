@@ -36,6 +36,7 @@ DRAIN_S = 6.0
 DRAIN_EVENTS_S = 2.0
 SESSION_STOP_S = 30.0
 UNREADABLE_AGAIN_S = 30.0
+HAND_BACK_S = 0.7  # proxies that stop at the same moment must not catch each other's tasks
 WORK_KINDS = ("backup", "restore", "maintenance")
 MAINTENANCE_MAX = 1
 
@@ -145,7 +146,7 @@ class Worker:
                     return
                 # Handed back on purpose: not held against the task.
                 await self._bus.note_checkpoint(lease.task.id, lease.delivery)
-                await _hand_back(lease.message)
+                await _hand_back(lease.message, HAND_BACK_S)
             finally:
                 renewal.cancel()
 
@@ -218,6 +219,6 @@ async def _fail(lease: Lease, code: str, message: str) -> None:
         await lease.emit("finished", result="failed", error_code=code, error=message)
 
 
-async def _hand_back(message: Any, delay_s: float | None = None) -> None:
+async def _hand_back(message: Any, delay_s: float) -> None:
     with contextlib.suppress(*FOREIGN):
         await message.nak(delay=delay_s)

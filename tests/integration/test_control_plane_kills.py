@@ -3,8 +3,11 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +33,19 @@ def _reported(installation: Installation) -> Counter[str]:
     return highest
 
 
-def test_everything_is_killed_during_one_session(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation that the tests below stop and start."""
+    with running_installation(tmp_path_factory.mktemp("own")) as made:
+        yield made
+
+
+def test_everything_is_killed_during_one_session(installation: Installation) -> None:
     """Each part dies once at a random moment; the session ends, what was reported is stored."""
     moments = random.Random(SEED)
     print(f"seed {SEED}")
-    with running_installation(tmp_path) as installation:
+    (installation.script_dir / "go").unlink(missing_ok=True)
+    try:
         session = installation.started(["heavy", "good", "partial"])
         until(lambda: sum(_reported(installation).values()) > 5, 20, installation.logs)
         for name in moments.sample(ALL, len(ALL)):
@@ -55,51 +66,44 @@ def test_everything_is_killed_during_one_session(tmp_path: Path) -> None:
         assert {t["state"] for t in tasks.values()} <= {"success", "warning"}
         # And it still works.
         assert installation.ended(installation.started(["good"]))["state"] == "success"
+    finally:
+        (installation.script_dir / "go").unlink(missing_ok=True)
 
 
-def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
+def test_ctrl_c_stops_every_child(own: Installation) -> None:
     """Within seconds, also with work in hand; the data folder starts again as it was."""
-    with running_installation(tmp_path) as installation:
-        session = installation.started(["slow"])
-        until(lambda: lines(installation.script_dir / "waiting"), 20, installation.logs)
-        pids = installation.pids()
-        assert set(pids) == set(ALL)
-        began = time.monotonic()
-        installation.stop()
-        assert time.monotonic() - began < 8
-        assert installation.process is not None
-        assert installation.process.returncode == 0
-        assert not [name for name, pid in pids.items() if alive(pid)]
-        assert len(lines(installation.script_dir / "closed")) == 2
-        assert installation.process.stdout is not None
-        installation.process.stdout.close()
-        (installation.script_dir / "go").touch()
-        installation.start()
-        assert installation.sign_in().status == 200
-        assert installation.ended(session)["state"] == "success"
+    session = own.started(["slow"])
+    until(lambda: lines(own.script_dir / "waiting"), 20, own.logs)
+    pids = own.pids()
+    assert set(pids) == set(ALL)
+    began = time.monotonic()
+    own.stop()
+    assert time.monotonic() - began < 8
+    assert own.process is not None
+    assert own.process.returncode == 0
+    assert not [name for name, pid in pids.items() if alive(pid)]
+    assert len(lines(own.script_dir / "closed")) == 2
+    (own.script_dir / "go").touch()
+    own.start()
+    assert own.sign_in().status == 200
+    assert own.ended(session)["state"] == "success"
 
 
-def test_a_killed_supervisor_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+def test_a_killed_supervisor_leaves_nothing_in_the_way(own: Installation) -> None:
     """Its children end by themselves or are stopped by the next start."""
-    with running_installation(tmp_path) as installation:
-        session = installation.started(["good"])
-        installation.ended(session)
-        pids = installation.pids()
-        assert installation.process is not None
-        assert installation.process.stdout is not None
-        installation.process.kill()
-        installation.process.wait()
-        installation.process.stdout.close()
-        installation.start()
-        assert installation.ended(session)["state"] == "success"
-        until(lambda: not any(map(alive, pids.values())), 15)
+    session = own.started(["good"])
+    own.ended(session)
+    pids = own.pids()
+    assert own.process is not None
+    own.process.kill()
+    own.process.wait()
+    own.start()
+    assert own.ended(session)["state"] == "success"
+    until(lambda: not any(map(alive, pids.values())), 15)
 
 
 def test_a_second_installation_on_the_same_folder_is_refused(installation: Installation) -> None:
     """The first goes on."""
-    import subprocess
-    import sys
-
     words = (sys.executable, "-m", "tools.installation", "--data-dir", str(installation.data_dir))
     second = subprocess.run(
         [*words, "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=60, check=False

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
@@ -70,20 +71,35 @@ async def wait_healthy(url: str, authority: Path) -> None:
         healthy = authority.exists() and await Api(url, authority).healthy()
 
 
-def renewed(join_file: Path, nats_url: str) -> bool:
+def renewed(join_file: Path, nats_url: str) -> JoinDocument | None:
     """
-    Use the document of an earlier start, with the bus where it is now.
+    The document of an earlier start, with the bus where it is now; None if there is none.
 
-    False if there is none that can be used.
+    Credentials in `nats_url` replace those of the document.
     """
     try:
         document = msgspec.json.decode(join_file.read_bytes(), type=JoinDocument)
     except (OSError, msgspec.DecodeError):
-        return False
-    if document.nats_url != nats_url:
-        document = msgspec.structs.replace(document, nats_url=nats_url)
-        save(join_file, document)
-    return True
+        return None
+    given = urlsplit(nats_url)
+    host = given.netloc.rpartition("@")[2]
+    changed = msgspec.structs.replace(
+        document,
+        nats_url=urlunsplit((given.scheme, host, given.path, given.query, "")),
+        nats_user=unquote(given.username) if given.username else document.nats_user,
+        nats_password=unquote(given.password) if given.password else document.nats_password,
+    )
+    if changed != document:
+        save(join_file, changed)
+    return changed
+
+
+async def wait_noted(file: Path, pid: int) -> None:
+    """Until process `pid` has written its number to `file`; the caller sets the time limit."""
+    noted = ""
+    while noted != str(pid):
+        await asyncio.sleep(POLL_S)
+        noted = file.read_text(encoding="utf-8").strip() if file.exists() else ""
 
 
 def save(join_file: Path, document: JoinDocument) -> None:

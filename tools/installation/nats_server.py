@@ -95,6 +95,10 @@ class PrivateNats:
         write_private(path, text)
         return True
 
+    def has_user(self, proxy: str) -> bool:
+        """Whether the server gave this proxy an account."""
+        return (self.users_dir / f"{proxy}.json").exists()
+
     def command(self) -> ChildCommand:
         """How to start it."""
         return ChildCommand(

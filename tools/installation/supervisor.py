@@ -118,6 +118,8 @@ class Supervisor:
             stopped = group.create_task(stop.wait())
             starting = group.create_task(self._start_or_fail(group, ready))
             await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is None:
+                await stopped
             stopped.cancel()
             starting.cancel()
             await asyncio.wait({starting})
@@ -243,12 +245,14 @@ class Supervisor:
 
     async def _join_proxies(self) -> None:
         api = joining.Api(self.url, self._layout.authority)
-        url = self._nats.url if self._nats else None
-        for number in range(1, self._options.proxies + 1):
+        options, kept = self._options, self._kept
+        url = self._nats.url if self._nats else options.proxy_nats or options.nats or ""
+        for number in range(1, options.proxies + 1):
             join_file = self._join_file(number)
-            if url and joining.renewed(join_file, url):
+            known = joining.renewed(join_file, url)
+            # A proxy that was removed has no account any more: it joins as a new one.
+            if known and not (self._nats and not self._nats.has_user(known.proxy)):
                 continue
-            kept = self._kept
             document = await api.join(
                 self._options.pool, kept.administrator, kept.administrator_password
             )
@@ -260,6 +264,7 @@ class Supervisor:
 
     def _proxy_settings(self, number: int) -> ChildSettings:
         folder = self._layout.proxies / str(number)
+        ready_file = folder / "ready"
 
         def command() -> ChildCommand:
             words = (
@@ -267,11 +272,17 @@ class Supervisor:
                 *("--join", str(self._join_file(number))),
                 *("--state-dir", str(private_folder(folder / "state"))),
                 *("--cache-dir", str(private_folder(folder / "cache"))),
+                *("--ready-file", str(ready_file)),
             )
             return ChildCommand(words, environment=self._options.environment)
 
+        async def noted(pid: int) -> None:
+            await joining.wait_noted(ready_file, pid)
+
         name = f"proxy-{number}"
-        return ChildSettings(name, command, self._log(name), watches_input=True, stop_wait_s=12)
+        return ChildSettings(
+            name, command, self._log(name), noted, watches_input=True, stop_wait_s=12
+        )
 
 
 async def _force(kill: asyncio.Event, children: list[Child]) -> None:
