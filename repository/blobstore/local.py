@@ -104,7 +104,7 @@ class LocalStore:
     def replace(self, name: str, data: bytes, expected: str | None) -> str:
         """See BlobStore."""
         path = self._path(name)
-        with _translating(name), open(self.root / _LOCK, "a+b") as lock:
+        with _translating(name), open(self.root / _LOCK, "a+b", opener=_private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 found = blake3(path.read_bytes()).hexdigest()
@@ -235,7 +235,7 @@ def _make_folders(folder: Path, root: Path) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "xb") as file:
+    with open(path, "xb", opener=_private) as file:
         try:
             file.write(data)
             file.flush()
@@ -243,6 +243,10 @@ def _write_synced(path: Path, data: bytes) -> None:
         except OSError:
             path.unlink()
             raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _sync_folder(folder: Path) -> None:
