@@ -4,5 +4,6 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.installation",
     "tests.fixtures.repositories",
+    "tests.fixtures.trees",
     "tests.fixtures.whole_system",
 ]
