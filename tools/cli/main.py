@@ -11,6 +11,8 @@ from engine.errors import BackupError, UsageError
 from tools.cli import point_commands, repo_commands, role_commands, tenant_commands
 from tools.cli.output import FAILED, USAGE, complain, print_json
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="strongroom",
     help="Microsoft 365 backup into a deduplicating, compressed, encrypted repository.",
@@ -64,13 +66,12 @@ def run(arguments: list[str] | None = None) -> int:
             print_json({"error": {"code": error.code, "message": error.message}})
         complain(f"strongroom: {error.message} ({error.code})")
         return USAGE if isinstance(error, UsageError) else FAILED
-    except KeyboardInterrupt:
-        complain("strongroom: stopped; what was committed is kept")
-        return 130
     except BrokenPipeError:
         # whoever read our output has gone; nothing more can be said
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    if result == INTERRUPTED:  # typer's answer to KeyboardInterrupt
+        complain("strongroom: stopped; what was committed is kept")
     return result if isinstance(result, int) else 0
 
 
