@@ -1,0 +1,51 @@
+"""Every error code that shipped code raises is explained in docs/errors.md, with its class, and no other is."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("cext", "engine", "repository", "proxy", "server", "tools")
+NOT_OURS = ("tools/emulator/",)  # speaks Microsoft's codes
+ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ([A-Za-z, ]+) \| (.+) \|$", re.MULTILINE)
+
+
+def raised() -> dict[str, set[str]]:
+    """Code -> "class (file:line)" of every call with a literal `code=`."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            name = file.relative_to(ROOT).as_posix()
+            if name.startswith(NOT_OURS):
+                continue
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call):
+                    for keyword in node.keywords:
+                        value = keyword.value
+                        if keyword.arg == "code" and isinstance(value, ast.Constant):
+                            if isinstance(value.value, str):
+                                call = ast.unparse(node.func)
+                                found[value.value].add(f"{call} ({name}:{node.lineno})")
+    return found
+
+
+def test_every_code_is_documented() -> None:
+    """Code and document hold the same codes; the message says which rows to add or take away."""
+    documented = {code for code, _, _ in ROW.findall((ROOT / "docs/errors.md").read_text())}
+    codes = raised()
+    missing = [
+        f"| `{code}` | {sorted(codes[code])[0].split()[0]} | WHAT TO DO |   <- {', '.join(sorted(codes[code]))}"
+        for code in sorted(codes.keys() - documented)
+    ]
+    assert not missing, "add to docs/errors.md:\n" + "\n".join(missing)
+    stale = sorted(documented - codes.keys())
+    assert not stale, f"nothing raises these; take them out of docs/errors.md: {stale}"
+
+
+def test_codes_are_kebab_case_in_order_and_once() -> None:
+    """Codes have one form; the table is sorted, so that two branches rarely meet."""
+    rows = [code for code, _, _ in ROW.findall((ROOT / "docs/errors.md").read_text())]
+    assert rows == sorted(set(rows))
+    for code in raised():
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", code), code
