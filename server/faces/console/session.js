@@ -127,7 +127,7 @@ function page(session, tasks, outcomes, may) {
     h("h2", {}, session.kind === "backup" ? "Objects" : "Tasks"),
     taskTable(session, tasks.items),
     moreButton(tasks, "more-tasks", "Show more objects"),
-    outcomes.items.length || session.kind === "backup" ? h("h2", {}, "Items that were not stored") : null,
+    outcomes.items.length || session.kind === "backup" ? h("h2", {}, "Skipped and failed items") : null,
     outcomeTable(session, outcomes.items),
     moreButton(outcomes, "more-outcomes", "Show more items"),
   ];
@@ -208,12 +208,8 @@ function taskTable(session, tasks) {
       { title: "Stored", number: true, cell: counter("items_stored") },
       { title: "Unchanged", number: true, cell: counter("items_unchanged") },
       { title: "Removed", number: true, cell: counter("items_removed") },
-      {
-        title: "Failed",
-        number: true,
-        cell: (t) =>
-          t.kind in FRAMES ? "" : count((t.counters.items_failed ?? 0) + (t.counters.items_skipped ?? 0)),
-      },
+      { title: "Skipped", number: true, cell: counter("items_skipped") },
+      { title: "Failed", number: true, cell: counter("items_failed") },
       { title: "Read", number: true, cell: (t) => (t.kind in FRAMES ? "" : bytes(t.counters.bytes_read ?? 0)) },
       { title: "Requests", number: true, cell: (t) => (t.counters.requests ? count(t.counters.requests) : "") },
     );
@@ -254,5 +250,5 @@ function outcomeTable(session, outcomes) {
     { title: "Result", cell: (o) => badge(o.result) },
     { title: "Cause", wide: true, cell: (o) => [o.cause.replaceAll("-", " "), o.detail ? h("span.quiet", {}, o.detail) : null] },
   ];
-  return table("Items that were skipped or failed", columns, outcomes, (o) => o.id);
+  return table("Skipped and failed items", columns, outcomes, (o) => o.id);
 }

@@ -189,7 +189,7 @@ function contents(state, mayDownload) {
     if (state.points && !state.points.length) return null;
     return empty("Choose a restore point", "Then walk down to a mail or a file and download it.");
   }
-  const found = state.points?.find((point) => point.id === state.point);
+  const found = state.points?.find(({ id }, at) => id === state.point || (state.point === "latest" && at === 0));
   const title = found ? when(found.created_at) : "Restore point";
   if (!state.level) {
     return [h("h1", {}, title), h("div.loading", { "aria-hidden": "true" }, h("span"), h("span"), h("span"))];
