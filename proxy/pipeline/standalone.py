@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from engine.errors import BackupError
 from engine.manifest import PointForm
 from proxy.contract import (
@@ -122,6 +124,7 @@ async def backup_organization(
         if entries:
             name = organization.name or organization.tenant_id
             task = _task(session, None, None, entries, name)
+            task = msgspec.structs.replace(task, result="warning" if session.warned else "success")
             session.point = await kept.run(seal, repository, task)
     return session
 

@@ -211,9 +211,9 @@ class Lab:
 
     def content_reads(self) -> int:
         """Requests for content of messages and files since the ledger was cleared."""
-        return self.ledger.requests("/users/{user}/messages/{message}/$value") + self.ledger.requests(
-            "(pre-authenticated download)"
-        )
+        return self.ledger.requests(
+            "/users/{user}/messages/{message}/$value"
+        ) + self.ledger.requests("(pre-authenticated download)")
 
     def assert_no_breach(self) -> None:
         """The rules of the service were kept."""

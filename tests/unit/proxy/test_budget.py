@@ -1,0 +1,187 @@
+"""The budget on a clock of our own."""
+
+import asyncio
+
+import pytest
+
+from proxy.graph.budget import (
+    DIRECTORY,
+    SITES,
+    Budget,
+    BudgetLimits,
+    Meter,
+    Scope,
+    Window,
+    resource_units_per_minute,
+)
+from proxy.graph.errors import GraphThrottled, GraphUnavailable
+from proxy.graph.faults import classify
+from proxy.graph.retry import Persistence
+
+
+class FakeClock:
+    """Time that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+def test_a_window_never_lets_more_through_in_any_period() -> None:
+    window = Window(100, 60.0)
+    now, spent = 0.0, []
+    for _ in range(1000):
+        delay = window.delay_s(now, 3)
+        now += delay
+        assert window.delay_s(now, 3) == 0
+        window.take(now, 3)
+        spent.append((now, 3))
+        assert sum(units for at, units in spent if at > now - 60.0) <= 100
+    assert now >= 60.0 * 25
+
+
+def test_a_call_that_costs_more_than_the_limit_passes_when_all_is_free() -> None:
+    window = Window(2, 60.0)
+    assert window.delay_s(0.0, 5) == 0
+    window.take(0.0, 5)
+    assert window.delay_s(1.0, 1) > 0
+
+
+async def test_a_mailbox_takes_four_calls_at_once() -> None:
+    bucket = Budget(FakeClock(), BudgetLimits()).bucket(Scope.mailbox("u"))
+    meter, running, peak = Meter(), 0, 0
+
+    async def call() -> None:
+        nonlocal running, peak
+        async with bucket.admit(1, meter):
+            running += 1
+            peak = max(peak, running)
+            await asyncio.sleep(0)
+            running -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(call())
+    assert (peak, meter.requests) == (4, 20)
+
+
+async def test_a_fence_stops_the_whole_bucket_and_no_other() -> None:
+    clock = FakeClock()
+    budget = Budget(clock, BudgetLimits())
+    ann, bob, meter = (
+        budget.bucket(Scope.mailbox("ann")),
+        budget.bucket(Scope.mailbox("bob")),
+        Meter(),
+    )
+    async with ann.admit(1, meter) as admission:
+        admission.pause(30.0)
+    began = clock.now
+    async with bob.admit(1, meter):
+        assert clock.now == began
+    async with ann.admit(1, meter):
+        assert clock.now >= began + 30.0
+    assert meter.throttled == 1
+    assert meter.waited_s >= 30.0
+
+
+async def test_fences_overlap_and_do_not_add_up() -> None:
+    clock = FakeClock()
+    bucket = Budget(clock, BudgetLimits()).bucket(SITES)
+    bucket.fence(10.0)
+    bucket.fence(5.0)
+    began = clock.now
+    async with bucket.admit(1, Meter()):
+        assert 10.0 <= clock.now - began <= 10.6
+
+
+async def test_limits_follow_the_share() -> None:
+    clock = FakeClock()
+    bucket = Budget(clock, BudgetLimits(share=0.1)).bucket(Scope.mailbox("u"))
+    began, meter = clock.now, Meter()
+    for _ in range(961):
+        async with bucket.admit(1, meter):
+            pass
+    assert clock.now - began >= 590.0
+
+
+async def test_the_service_corrects_the_charge() -> None:
+    bucket = Budget(FakeClock(), BudgetLimits()).bucket(DIRECTORY)
+    meter = Meter()
+    async with bucket.admit(1, meter) as admission:
+        admission.settle({"x-ms-resource-unit": "3"})
+    async with bucket.admit(2, meter) as admission:
+        admission.settle({})
+    assert meter.resource_units == 5
+    mailbox = Budget(FakeClock(), BudgetLimits()).bucket(Scope.mailbox("u"))
+    async with mailbox.admit(1, meter) as admission:
+        admission.settle({})
+    assert meter.resource_units == 5
+
+
+async def test_nothing_left_means_a_pause_before_being_told_off() -> None:
+    clock = FakeClock()
+    bucket = Budget(clock, BudgetLimits()).bucket(SITES)
+    told = {"RateLimit-Limit": "1250", "RateLimit-Remaining": "0", "RateLimit-Reset": "20"}
+    async with bucket.admit(1, Meter()) as admission:
+        admission.settle(told)
+    began = clock.now
+    async with bucket.admit(1, Meter()):
+        assert clock.now - began >= 20.0
+
+
+async def test_a_limit_that_is_never_told_is_not_reached() -> None:
+    clock = FakeClock()
+    bucket = Budget(clock, BudgetLimits(licenses=1)).bucket(SITES)
+    began = clock.now
+    for _ in range(3000):
+        async with bucket.admit(1, Meter()) as admission:
+            admission.settle({})
+    assert clock.now - began < 60.0
+
+
+def test_bands() -> None:
+    assert [resource_units_per_minute(n) for n in (0, 1000, 1001, 9_000, 40_000, 10**6)] == [
+        1250,
+        1250,
+        2500,
+        3750,
+        5000,
+        6250,
+    ]
+
+
+def test_trying_again_ends_by_time_and_not_by_count() -> None:
+    error = GraphUnavailable("x", code="graph-connection-cut")
+    persistence, now = Persistence("x", 60.0, 0.0), 0.0
+    while True:
+        try:
+            now += persistence.after_error(error, now)
+        except GraphUnavailable:
+            break
+    assert 20.0 < now <= 60.0
+
+
+def test_throttling_has_more_patience_than_failures() -> None:
+    fault = classify(429, {"retry-after": "60"}, b"", now=0.0)
+    persistence = Persistence("x", 1.0, 0.0)
+    assert persistence.after_fault(fault, 3000.0) == 0.0
+    with pytest.raises(GraphThrottled) as caught:
+        persistence.after_fault(fault, 3590.0)
+    assert caught.value.retry_after_s == 60.0
+
+
+def test_a_token_is_replaced_once() -> None:
+    fault = classify(401, {}, b"", now=0.0)
+    persistence = Persistence("x", 60.0, 0.0)
+    assert persistence.after_fault(fault, 0.0) == 0.0
+    with pytest.raises(Exception, match="refused twice"):
+        persistence.after_fault(fault, 0.0)
