@@ -121,6 +121,8 @@ class ProxyBus:
         subject = f"events.{event.session}.{event.task}"
         while True:
             try:
+                if not self._client.is_connected:
+                    raise nats.errors.ConnectionReconnectingError
                 # The same id again changes nothing, so a lost answer is settled by asking again.
                 await self._stream.publish(
                     subject, body, stream=EVENTS_STREAM, headers={"Nats-Msg-Id": event.id}

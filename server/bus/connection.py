@@ -111,6 +111,9 @@ class Bus:
 
     async def publish_work(self, subject: str, message_id: str, body: bytes) -> None:
         """Durable when it returns; a message id that was seen lately changes nothing."""
+        if not self.connected:
+            # Sent now it would wait in a buffer and its answer be given up before it is sent.
+            raise translate(OSError())
         try:
             await self.stream.publish(
                 subject, body, stream=WORK_STREAM, headers={"Nats-Msg-Id": message_id}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy import worker as worker_module
 from proxy.contract import (
     Counters,
     EntryRef,
@@ -236,9 +237,10 @@ async def test_a_task_that_kills_every_worker_is_given_up(
 
 
 async def test_a_draining_worker_hands_its_task_back(
-    database: str, nats_server: PrivateNats, tmp_path: Path
+    database: str, nats_server: PrivateNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, and without its deliveries being held against the task."""
+    monkeypatch.setattr(worker_module, "HAND_BACK_S", 0.01)
     script = Script()
     script.release.clear()
     async with control_plane(database, nats_server.server_url, tmp_path) as plane:
