@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.installation",
     "tests.fixtures.repositories",
+    "tests.fixtures.skips",
     "tests.fixtures.trees",
     "tests.fixtures.whole_system",
 ]

@@ -20,13 +20,11 @@ def raised() -> dict[str, set[str]]:
             if name.startswith(NOT_OURS):
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Call):
-                    for keyword in node.keywords:
-                        value = keyword.value
-                        if keyword.arg == "code" and isinstance(value, ast.Constant):
-                            if isinstance(value.value, str):
-                                call = ast.unparse(node.func)
-                                found[value.value].add(f"{call} ({name}:{node.lineno})")
+                for keyword in node.keywords if isinstance(node, ast.Call) else ():
+                    code = getattr(keyword.value, "value", None)
+                    if keyword.arg == "code" and isinstance(code, str):
+                        call = ast.unparse(node.func)  # type: ignore[attr-defined]
+                        found[code].add(f"{call} ({name}:{node.lineno})")  # type: ignore[attr-defined]
     return found
 
 
