@@ -40,7 +40,7 @@ def size_text(size: float) -> str:
 
 def time_text(nanoseconds: int) -> str:
     """A time in nanoseconds since 1970 for people, UTC."""
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def plain_text(text: str) -> str:
