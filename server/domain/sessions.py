@@ -126,11 +126,8 @@ def _after_backup(tally: list[TallyRow]) -> Step:
     if not good:
         return End("failed", cause="backup")
     seal = _by_state(tally, "seal-point")
-    problems = sum(row.problems for row in tally)
-    if not seal:
-        whole = set(backups) | set(_by_state(tally, "discover")) == {"success"}
-        return Seal("success" if whole and not problems else "warning")
     if seal.get("failed"):
         return End("failed", cause="seal-point")
-    clean = set(backups) | set(seal) | set(_by_state(tally, "discover")) == {"success"}
-    return End("success" if clean and not problems else "warning")
+    problems = any(row.problems or row.state != "success" for row in tally)
+    verdict: Literal["success", "warning"] = "warning" if problems else "success"
+    return End(verdict) if seal else Seal(verdict)

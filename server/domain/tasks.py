@@ -77,6 +77,7 @@ def seal_task(
         entries=entries,
         point=point,
         result=result,
+        result=result,
     )
 
 

@@ -1,6 +1,7 @@
 """Sessions through a real JetStream and a real PostgreSQL, with workers in this process."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ async def test_a_session_runs_to_its_restore_point(
         assert [task["kind"] for task in tasks] == ["discover", *["backup"] * 4, "seal-point"]
         assert {task["deliveries"] for task in tasks} == {1}
         assert script.points[0].point == row["point"]
+        assert re.fullmatch(r"[0-9a-f]{16}", row["point"])
         written = {(entry.manifest, entry.index) for entry in script.points[0].entries}
         assert written == {(f"manifest-{t['id']}", 3) for t in tasks if t["kind"] == "backup"}
         totals = await plane.services.database.rows("sessions.totals", sessions=[session])
@@ -109,6 +111,7 @@ async def test_one_bad_object_costs_the_others_nothing(
             script.broken = {"ann", "partial"}
             third = await plane.ended(await plane.start(job))
         assert row["state"] == "warning"
+        assert script.points[1].result == "warning"
         earlier = {t["object_name"]: t["id"] for t in await plane.tasks(first)}
         now = {t["object_name"]: t for t in await plane.tasks(second)}
         assert now["ann"]["error_code"] == "mailbox-unavailable"
