@@ -17,11 +17,6 @@ def new_point_id() -> str:
     return secrets.token_hex(8)
 
 
-def new_point_id() -> str:
-    """Id of a restore point: 16 hexadecimal digits, as repositories have them."""
-    return secrets.token_hex(8)
-
-
 def now_text() -> str:
     """RFC 3339, UTC, microseconds: sorts as text."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

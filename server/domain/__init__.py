@@ -1,0 +1,1 @@
+"""Decisions of the server as pure functions: sessions, tasks, access, the audit chain."""

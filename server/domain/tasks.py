@@ -77,7 +77,6 @@ def seal_task(
         entries=entries,
         point=point,
         result=result,
-        result=result,
     )
 
 
