@@ -57,6 +57,7 @@ def test_compiled_equals_reference(kind: str, size: int, seed: int, shift: int) 
     assert compiled.cut(bytes(view), *arguments(SMALL)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [0, 1, 31, 32, 63, 64, 65, 255, 256, 257, 1023, 1024, 1025, 2048, 4096]
 )

@@ -143,6 +143,7 @@ def test_damage_is_corruption(name: str) -> None:
             assert refused or name not in AUTHENTICATED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUTHENTICATED)
 def test_every_flipped_byte_of_authenticated_bytes_is_found(name: str) -> None:
     """No byte of a sealed or signed object can change unnoticed."""
@@ -177,6 +178,7 @@ sizes = st.integers(0, 2**32 - 1)
 chunk_ids = st.binary(min_size=32, max_size=32)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     st.lists(
@@ -231,6 +233,7 @@ row_strategy = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(row_strategy, max_size=8))
 def test_catalog_part_round_trip(made: list[Row]) -> None:
@@ -279,6 +282,7 @@ def test_pack_tail_round_trip() -> None:
     assert padme(whole) == whole
 
 
+@pytest.mark.slow
 @settings(max_examples=300, derandomize=True)
 @given(st.integers(0, 2**40))
 def test_padme(size: int) -> None:

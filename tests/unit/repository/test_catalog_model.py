@@ -1,5 +1,6 @@
 """Any history of commits equals a dict: the catalog merges levels, drops removed rows, loses nothing."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ history = st.lists(st.lists(change, min_size=1, max_size=4), min_size=1, max_siz
 counter = iter(range(10**9))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=20,
     deadline=None,

@@ -197,6 +197,7 @@ def revoke(store: MemoryStore, repository: Repository, writer: str) -> None:
     store.replace(name, sealed, tag)
 
 
+@pytest.mark.slow
 def test_a_full_disk_says_so_at_every_write(open_repo: OpenRepository) -> None:
     """Whichever write of a session meets the full disk: store-full, and the repository is as it was."""
     base = fresh()
