@@ -33,6 +33,7 @@ KNOWN_AUTHORITIES = frozenset(
     }
 )
 SIGN_IN_S = 120.0
+REFRESH_BEFORE_S = 300.0  # msal fetches a new token in the last five minutes of the old one
 SIGN_IN_BYTES_MAX = 1024 * 1024
 KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.S
@@ -105,6 +106,7 @@ class TokenSource:
         self._lock = asyncio.Lock()
         self._application: Any = None
         self._token = ""
+        self._fresh_until = float("-inf")  # on the loop's clock; after it msal decides
 
     def close(self) -> None:
         """Give up the thread."""
@@ -118,18 +120,26 @@ class TokenSource:
             GraphDenied: the application, its secret or its consent is refused.
             GraphUnavailable: the sign-in service does not answer.
         """
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._fresh_until:
+            return self._token
         async with self._lock:
-            token: str = await self._in_thread(lambda: self._acquire(None))
-            self._token = token
-            return token
+            if loop.time() >= self._fresh_until:
+                self._keep(await self._in_thread(lambda: self._acquire(None)))
+            return self._token
 
     async def replace(self, refused: str, claims: str | None) -> None:
         """Drop `refused` unless somebody already did, and sign in again; `claims` from the challenge."""
         async with self._lock:
             if self._token == refused:
-                self._token = await self._in_thread(lambda: self._acquire_anew(claims))
+                self._fresh_until = float("-inf")
+                self._keep(await self._in_thread(lambda: self._acquire_anew(claims)))
 
-    async def _in_thread(self, work: Callable[[], str]) -> Any:
+    def _keep(self, result: tuple[str, float]) -> None:
+        self._token, life_s = result
+        self._fresh_until = asyncio.get_running_loop().time() + life_s - REFRESH_BEFORE_S
+
+    async def _in_thread(self, work: Callable[[], tuple[str, float]]) -> Any:
         loop = asyncio.get_running_loop()
         if self._application is None:
             client = _HttpClient(self._transport, loop)
@@ -138,16 +148,17 @@ class TokenSource:
             )
         return await loop.run_in_executor(self._thread, lambda: _guarded(work))
 
-    def _acquire(self, claims: str | None) -> str:
+    def _acquire(self, claims: str | None) -> tuple[str, float]:
+        """A token and the seconds it has left."""
         scope = self._settings.graph_endpoint + "/.default"
         if self._settings.authority not in KNOWN_AUTHORITIES:
             scope = "https://graph.microsoft.com/.default"  # an emulator or gateway in front of it
         result = self._application.acquire_token_for_client([scope], claims_challenge=claims)
         if isinstance(result, dict) and isinstance(result.get("access_token"), str):
-            return str(result["access_token"])
+            return result["access_token"], float(result.get("expires_in", 0))
         raise _refusal(result if isinstance(result, dict) else {})
 
-    def _acquire_anew(self, claims: str | None) -> str:
+    def _acquire_anew(self, claims: str | None) -> tuple[str, float]:
         self._application.remove_tokens_for_client()
         return self._acquire(claims)
 

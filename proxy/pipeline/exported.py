@@ -161,7 +161,8 @@ class _Walker:
             rows = self._browser.rows_in(self._entry, start.id)
             yield from self._container((*path, name), rows, start)
         elif self._mbox:
-            yield self._folder_mbox((*path, item_name(start)), [start], start)
+            name = item_name(start).removesuffix(".eml") + ".mbox"
+            yield self._folder_mbox((*path, name), [start])
         else:
             yield self._item((*path, self._name_of(start)), start)
 
@@ -192,7 +193,7 @@ class _Walker:
             return
         messages = [row for row in rows if row.kind == "message"] if self._mbox else []
         if messages:
-            yield self._folder_mbox((*path[:-1], path[-1] + ".mbox"), messages, self_row)
+            yield self._folder_mbox((*path[:-1], path[-1] + ".mbox"), messages)
         names = distinct_names({row.id: item_name(row) for row in rows})
         for row in sorted(rows, key=lambda row: (row.kind != "container", names[row.id])):
             below = (*path, names[row.id])
@@ -204,12 +205,14 @@ class _Walker:
 
     def _item(self, path: tuple[str, ...], row: Row) -> Exported:
         modified_ns = row.created_ns if row.kind == "message" else row.modified_ns
-        chunks = item_chunks(self._repository, row)
+        repository = self._repository
+
+        def chunks() -> Iterator[bytes]:
+            return item_chunks(repository, row)()  # an item without bytes is that item's problem
+
         return Exported(path, chunks, modified_ns, row.size, "/".join(path))
 
-    def _folder_mbox(
-        self, path: tuple[str, ...], rows: Sequence[Row], container: Row | None
-    ) -> Exported:
+    def _folder_mbox(self, path: tuple[str, ...], rows: Sequence[Row]) -> Exported:
         ordered = sorted(rows, key=lambda row: (row.created_ns, row.id))
 
         def messages() -> Iterator[tuple[str, int, bytes]]:

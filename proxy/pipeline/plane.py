@@ -10,9 +10,9 @@ from typing import Self
 
 from proxy.contract import BrowseRequest, Task, TaskSecrets
 from proxy.keeper import KeeperLimits, RepositoryKeeper
-from proxy.pipeline import questions
 from proxy.pipeline.context import Download, TaskContext
 from proxy.pipeline.organizations import Organizations
+from proxy.pipeline.questions import Questions
 from proxy.pipeline.tasks import run_task
 from repository import Places
 
@@ -28,6 +28,7 @@ class DataPlane:
         """`identity`: the proxy's id, the permanent name of its write sessions."""
         self._keeper = RepositoryKeeper(identity, places, limits)
         self._organizations = Organizations(version)
+        self._questions = Questions(self._keeper)
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,11 +47,11 @@ class DataPlane:
 
     def answer(self, operation: str, request: BrowseRequest, secrets: TaskSecrets) -> bytes:
         """JSON of `points` or `browse`."""
-        return questions.answer(operation, request, secrets, self._keeper)
+        return self._questions.answer(operation, request, secrets)
 
     def open_download(self, request: BrowseRequest, secrets: TaskSecrets) -> Download:
         """The bytes at a path."""
-        return questions.open_download(request, secrets, self._keeper)
+        return self._questions.open_download(request, secrets)
 
     async def close(self) -> None:
         """Commit what is pending and let go of repositories and connections."""

@@ -13,6 +13,7 @@ from itertools import islice
 
 import msgspec
 
+from engine.catalog import Row
 from engine.errors import UsageError
 from engine.manifest import PointForm
 from proxy.contract import BrowseRequest, TaskSecrets
@@ -24,64 +25,86 @@ from proxy.pipeline.exported import item_chunks, item_name, walk
 from repository import Repository
 from repository.browse import Browser, Listed, is_tree
 
-__all__ = ["answer", "open_download"]
+__all__ = ["Questions"]
 
 BROWSERS_MAX = 4  # restore points whose catalogs stay in memory
 DETAILS = frozenset({"from", "received", "attachments", "isRead", "draft", "note", "hidden"})
 
-_lock = threading.Lock()
-_browsers: OrderedDict[tuple[str, str], Browser] = OrderedDict()
+
+class Questions:
+    """Answers over the keeper's open repositories. Safe from several threads."""
+
+    def __init__(self, keeper: RepositoryKeeper) -> None:
+        self._keeper = keeper
+        self._lock = threading.Lock()
+        self._browsers: OrderedDict[tuple[str, str], Browser] = OrderedDict()
+
+    def answer(self, operation: str, request: BrowseRequest, secrets: TaskSecrets) -> bytes:
+        """
+        JSON of `points` or `browse`.
+
+        Raises:
+            UsageError: no such operation. NotFound: no such point or path.
+        """
+        repository = self._repository(request, secrets)
+        if operation == "points":
+            points = [_point_document(point) for point in reversed(repository.points())]
+            return msgspec.json.encode({"items": points, "next": None})
+        if operation == "browse":
+            return msgspec.json.encode(_browse(self._browser(repository, request.point), request))
+        raise UsageError("A proxy answers points, browse and ticket.", code="question-invalid")
+
+    def open_download(self, request: BrowseRequest, secrets: TaskSecrets) -> Download:
+        """
+        The bytes at a path: one item as it is, one mail folder as mbox, anything else as a zip archive.
+
+        Raises:
+            NotFound: no such point or path. UsageError: the format does not fit.
+        """
+        repository = self._repository(request, secrets)
+        browser = self._browser(repository, request.point)
+        if is_tree(browser.point):
+            raise UsageError(
+                "Restore points of directory trees are exported with `strongroom export`.",
+                code="format-unfit",
+            )
+        row = browser.find(request.path).row
+        if row is not None and row.kind != "container" and request.format != "mbox":
+            return _item_download(repository, row)
+        plan = walk(repository, browser, request.path, request.format)
+        if row is not None and request.format == "mbox":
+            files = [one for one in plan if one.chunks is not None]
+            if len(files) == 1 and files[0].chunks is not None:
+                return Download(files[0].path[-1], "application/mbox", None, files[0].chunks())
+            plan = iter(files)
+        segments = [segment for segment in request.path.split("/") if segment]
+        name = safe_name((segments or [browser.point.name])[-1], extension=".zip")
+        return Download(name, "application/zip", None, zip_chunks(plan))
+
+    def _repository(self, request: BrowseRequest, secrets: TaskSecrets) -> Repository:
+        if secrets.passphrase is None:
+            raise UsageError("The repository has no passphrase.", code="passphrase-missing")
+        repository = self._keeper.repository(request.repository_url, secrets.passphrase)
+        repository.refresh()
+        return repository
+
+    def _browser(self, repository: Repository, text: str) -> Browser:
+        """A few stay, because loading a catalog takes longer than reading a page of it."""
+        point = repository.point(text)
+        key = (repository.id, point.id)
+        with self._lock:
+            browser = self._browsers.pop(key, None) or Browser(repository, point)
+            self._browsers[key] = browser
+            while len(self._browsers) > BROWSERS_MAX:
+                self._browsers.popitem(last=False)
+        return browser
 
 
-def answer(
-    operation: str, request: BrowseRequest, secrets: TaskSecrets, keeper: RepositoryKeeper
-) -> bytes:
-    """
-    JSON of `points` or `browse`.
-
-    Raises:
-        UsageError: no such operation. NotFound: no such point or path.
-    """
-    repository = _repository(request, secrets, keeper)
-    if operation == "points":
-        points = [_point_document(point) for point in reversed(repository.points())]
-        return msgspec.json.encode({"items": points, "next": None})
-    if operation == "browse":
-        return msgspec.json.encode(_browse(repository, request))
-    raise UsageError("A proxy answers points, browse and ticket.", code="question-invalid")
-
-
-def open_download(
-    request: BrowseRequest, secrets: TaskSecrets, keeper: RepositoryKeeper
-) -> Download:
-    """
-    The bytes at a path: one item as it is, anything else as a zip archive.
-
-    Raises:
-        NotFound: no such point or path. UsageError: the format does not fit.
-    """
-    repository = _repository(request, secrets, keeper)
-    browser = _browser(repository, request.point)
-    if is_tree(browser.point):
-        raise UsageError(
-            "Restore points of directory trees are exported with `strongroom export`.",
-            code="format-unfit",
-        )
-    found = browser.find(request.path)
-    row = found.row
-    if row is not None and row.kind != "container" and request.format != "mbox":
-        name = item_name(row)
-        size = row.size if any(part.role in ("mime", "content") for part in row.parts) else None
-        return Download(name, _media_type(name), size, item_chunks(repository, row)())
-    plan = walk(repository, browser, request.path, request.format)
-    if row is not None and request.format == "mbox":
-        files = [one for one in plan if one.chunks is not None]
-        if len(files) == 1 and files[0].chunks is not None:
-            return Download(files[0].path[-1], "application/mbox", None, files[0].chunks())
-        plan = iter(files)
-    last = [segment for segment in request.path.split("/") if segment][-1:] or [browser.point.name]
-    name = safe_name(last[0], extension=".zip")
-    return Download(name, "application/zip", None, zip_chunks(plan))
+def _item_download(repository: Repository, row: Row) -> Download:
+    name = item_name(row)
+    as_stored = any(part.role in ("mime", "content") for part in row.parts)
+    chunks = item_chunks(repository, row)()
+    return Download(name, _media_type(name), row.size if as_stored else None, chunks)
 
 
 def _media_type(name: str) -> str:
@@ -90,30 +113,7 @@ def _media_type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _repository(
-    request: BrowseRequest, secrets: TaskSecrets, keeper: RepositoryKeeper
-) -> Repository:
-    if secrets.passphrase is None:
-        raise UsageError("The repository has no passphrase.", code="passphrase-missing")
-    repository = keeper.repository(request.repository_url, secrets.passphrase)
-    repository.refresh()
-    return repository
-
-
-def _browser(repository: Repository, text: str) -> Browser:
-    """The browser of a point; a few stay, because loading a catalog takes longer than reading a page of it."""
-    point = repository.point(text)
-    key = (repository.id, point.id)
-    with _lock:
-        browser = _browsers.pop(key, None) or Browser(repository, point)
-        _browsers[key] = browser
-        while len(_browsers) > BROWSERS_MAX:
-            _browsers.popitem(last=False)
-    return browser
-
-
-def _browse(repository: Repository, request: BrowseRequest) -> dict[str, object]:
-    browser = _browser(repository, request.point)
+def _browse(browser: Browser, request: BrowseRequest) -> dict[str, object]:
     listed: Iterator[Listed] = browser.list(request.path)
     if request.after:
         for one in listed:

@@ -67,6 +67,7 @@ async def reporting(tell: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
             finally:
                 repeating.cancel()
     except BaseExceptionGroup as errors:
-        raise first_of(errors) from None
-    finally:
         await tell()
+        raise first_of(errors) from None
+    # Not when cancelled: the bus may be away, and then telling would wait for ever.
+    await tell()

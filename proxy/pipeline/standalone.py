@@ -120,13 +120,21 @@ async def backup_organization(
         session.tasks = [TaskResult(user, workload) for user in found for workload in workloads]
         kept = keeper.adopt(repository)
         await _run_tasks(session, kept, service, progress)
-        entries = [task.entry for task in session.tasks if task.entry is not None]
+        entries = [entry for task in session.tasks if (entry := _entry(repository, task))]
         if entries:
             name = organization.name or organization.tenant_id
             task = _task(session, None, None, entries, name)
             task = msgspec.structs.replace(task, result="warning" if session.warned else "success")
             session.point = await kept.run(seal, repository, task)
     return session
+
+
+def _entry(repository: Repository, task: TaskResult) -> EntryRef | None:
+    """What the restore point names: the new entry, or the newest complete one if the task failed."""
+    if task.entry is not None:
+        return task.entry
+    older = repository.entries.newest_complete(task.object.kind, task.object.id, task.workload)
+    return None if older is None else EntryRef(older.ref.manifest, older.ref.index)
 
 
 async def _run_tasks(
