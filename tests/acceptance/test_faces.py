@@ -199,6 +199,7 @@ def test_started_job_is_followed_to_its_end(
     # Workload, state, stored, unchanged, removed, skipped, failed, read, requests.
     assert mail.all_text_contents()[:7] == ["Mail", "Success", str(MAILS), "0", "0", "0", "0"]
     expect(page.get_by_text("Every item was stored or had not changed.")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("The session has ended: success.")
     page.screenshot(path=pictures / "session-ended.png", full_page=True)
     page.get_by_role("link", name="Sessions", exact=True).click()
     newest = page.get_by_role("table").get_by_role("row").nth(1)
@@ -312,6 +313,71 @@ def test_failed_download_says_so(
     expect(tray.get_by_text("No proxy of pool default is running.", exact=True)).to_be_visible()
     tray.get_by_role("button", name=re.compile("^Dismiss")).click()
     expect(tray.get_by_role("listitem")).to_have_count(0)
+
+
+# A browser that asks for a file and gives a place to write to; `window.saved` is what was written.
+PICKER = """window.saved = [];
+window.showSaveFilePicker = async ({ suggestedName }) => ({
+  name: suggestedName,
+  createWritable: async () => new WritableStream({ write: (piece) => { saved.push(...piece); } }),
+});"""
+NO_PICKER = "delete window.showSaveFilePicker;"
+# The body ends before the length that was announced.
+CUT_OFF = """const real = window.fetch;
+window.fetch = (target, init) => String(target).includes("/download?")
+  ? Promise.resolve(new Response("abc", { headers: { "Content-Length": "10" } }))
+  : real(target, init);"""
+
+
+def _open_listing_of_a_huge_mail(installation: Installation, page: Page) -> None:
+    """The folder Inbox, whose newest mail claims to have two gibibytes."""
+
+    def enlarge(route: Route) -> None:
+        listing = route.fetch().json()
+        mails = [item for item in listing["items"] if item["kind"] == "message"]
+        listing["items"] = [{**mails[0], "size": 2 << 30}]
+        route.fulfill(json=listing)
+
+    page.route("**/browse?*", enlarge)
+    sign_in(page, installation, "portal")
+    parts = f"{installation.ids['repository']}/latest/{session_user(installation)}/mail/Inbox"
+    page.goto(f"{installation.url}/portal/#/points/{parts}")
+    page.get_by_role("button", name=re.compile("^Download")).click()
+
+
+def test_large_item_goes_straight_into_a_file(
+    installation: Installation, session: dict[str, Any], content: Path, window: Window
+) -> None:
+    """Where the browser can write files, nothing is collected in memory."""
+    window.page.add_init_script(PICKER)
+    _open_listing_of_a_huge_mail(installation, window.page)
+    tray = window.page.get_by_role("region", name="Downloads")
+    expect(tray.get_by_text(re.compile("^Saved"))).to_be_visible()
+    saved = bytes(window.page.evaluate("window.saved"))
+    served = [file.read_bytes() for file in content.rglob("*.eml")]
+    assert saved in served
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (NO_PICKER, re.compile("too large for this browser. Use `strongroom export`")),
+        (PICKER + CUT_OFF, re.compile("^The download broke off. Try it again.$")),
+    ],
+    ids=["too-large", "cut-off"],
+)
+def test_download_that_cannot_succeed_says_why(
+    installation: Installation,
+    session: dict[str, Any],
+    window: Window,
+    script: str,
+    sentence: re.Pattern[str],
+) -> None:
+    """One sentence in the tray, no file."""
+    window.page.add_init_script(script)
+    _open_listing_of_a_huge_mail(installation, window.page)
+    shown = window.page.get_by_role("region", name="Downloads").locator(".bad-text")
+    expect(shown).to_have_text(sentence)
 
 
 def session_user(installation: Installation) -> str:
@@ -450,7 +516,7 @@ def test_colours_have_contrast(installation: Installation, browser: Browser, sch
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 390, 1280])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_runs_over_the_edge(
     installation: Installation,
     session: dict[str, Any],

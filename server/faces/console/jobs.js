@@ -33,7 +33,7 @@ export async function jobsView(stage) {
     draw();
     try {
       state.last.set(id, await post(path(["jobs", id, "start"])));
-      stage.say(`${state.last.get(id)?.job_name} was started.`);
+      stage.say(`${state.last.get(id)?.job_name} was started.`, true);
     } catch (error) {
       stage.complain(error);
     }

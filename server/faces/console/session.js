@@ -92,7 +92,7 @@ export async function sessionView(stage) {
       over = Boolean(seen.ended_at);
       stage.content("refresh");
       draw();
-      stage.say(over ? `The session has ended: ${seen.state}.` : progressText(seen));
+      stage.say(over ? `The session has ended: ${seen.state}.` : progressText(seen), over);
     } catch (error) {
       stage.complain(error, "refresh");
       if (!session) stage.show(back(), empty("There is nothing to show", "Choose a session from the list."));

@@ -161,7 +161,7 @@ function pointList(/** @type {State} */ state) {
         "a.point",
         {
           href: place("points", state.repository, point.id),
-          "aria-current": point.id === state.point ? "true" : null,
+          "aria-current": isChosen(state, point) ? "true" : null,
         },
         h("span.point-when", {}, moment(point.created_at), point.result && point.result !== "success" ? badge(point.result) : null),
         h("span.quiet", {}, `${point.name} · ${amounts(point)}`),
@@ -170,6 +170,16 @@ function pointList(/** @type {State} */ state) {
   );
   const stale = h("p.note", { "data-tone": "warn" }, "No proxy answers now: this is the list as last seen.");
   return [title, state.cached ? stale : null, h("ul.points", {}, links)];
+}
+
+/**
+ * Whether the address names a point: by its id, or the newest as "latest".
+ *
+ * @param {State} state
+ * @param {Point} point
+ */
+function isChosen(state, point) {
+  return state.point === "latest" ? point === state.points?.[0] : point.id === state.point;
 }
 
 function amounts(/** @type {Point} */ point) {
@@ -189,7 +199,7 @@ function contents(state, mayDownload) {
     if (state.points && !state.points.length) return null;
     return empty("Choose a restore point", "Then walk down to a mail or a file and download it.");
   }
-  const found = state.points?.find(({ id }, at) => id === state.point || (state.point === "latest" && at === 0));
+  const found = state.points?.find((point) => isChosen(state, point));
   const title = found ? when(found.created_at) : "Restore point";
   if (!state.level) {
     return [h("h1", {}, title), h("div.loading", { "aria-hidden": "true" }, h("span"), h("span"), h("span"))];

@@ -42,7 +42,11 @@ export async function keepFresh(refresh, matters, signal) {
     pending = true;
     nudge();
   };
+  const seen = () => {
+    if (!document.hidden) nudge();
+  };
   listeners.add(listener);
+  document.addEventListener("visibilitychange", seen, { signal });
   try {
     while (!signal.aborted) {
       pending = false;
@@ -64,6 +68,6 @@ async function nextNudge(give, signal) {
   give(() => early.abort());
   do {
     await pause(POLL_MS, AbortSignal.any([signal, early.signal]));
-    // Nobody looks: wait for an event rather than poll.
+    // Nobody looks: wait for an event or a look rather than poll.
   } while (document.hidden && !signal.aborted && !early.signal.aborted);
 }

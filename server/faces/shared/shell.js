@@ -21,10 +21,10 @@ const ANNOUNCE_MS = 4000;
  *   me: Me,
  *   may: (scope: string) => boolean,
  *   show: (...children: (import("./dom.js").Piece | import("./dom.js").Piece[])[]) => void,
- *   say: (text: string) => void,
+ *   say: (text: string, urgent?: boolean) => void,
  *   complain: (error: unknown, source?: "action" | "refresh") => void,
  *   content: (source?: "action" | "refresh") => void,
- * }} Stage `complain` shows a problem; `content` takes the message of the same source away
+ * }} Stage `say` is for screen readers; `complain` shows a problem; `content` takes the message of the same source away
  */
 /** @typedef {(stage: Stage) => Promise<void>} View */
 /**
@@ -244,9 +244,9 @@ function stageOf({ alert, status }, root, signal, parts, me) {
     show: (...children) => {
       if (!signal.aborted) show(root, ...children);
     },
-    say: (text) => {
+    say: (text, urgent = false) => {
       const now = Date.now();
-      if (signal.aborted || now - said < ANNOUNCE_MS) return;
+      if (signal.aborted || (!urgent && now - said < ANNOUNCE_MS)) return;
       said = now;
       status.textContent = text;
     },
