@@ -45,21 +45,38 @@ async def publish_for_ever(services: Services) -> None:
 
 
 async def publish_page(database: Connector, bus: Bus) -> int:
-    """Publish the oldest rows of the outbox; returns how many."""
+    """
+    Publish the oldest rows of the outbox; returns how many.
+
+    Raises:
+        Unavailable: the bus or the database is away; what was published is noted all the same.
+    """
     rows = await database.rows("outbox.take", count=OUTBOX_PAGE)
-    for row in rows:
-        if not row["ended"]:
-            try:
-                body = msgspec.json.encode(row["body"])
-                await bus.publish_work(row["subject"], row["message_id"], body)
-            except InternalError as error:
-                await _give_up(database, row, error)
-                continue
-        # Publishing comes first: a kill between the two publishes twice, which the id makes harmless.
-        async with database.transaction() as transaction:
-            await transaction.run("tasks.published", id=row["task"])
-            await transaction.run("outbox.delete", id=row["id"])
+    async with asyncio.TaskGroup() as group:
+        sent = [group.create_task(_publish(bus, row)) for row in rows]
+    problems = [task.result() for task in sent]
+    done = [row for row, problem in zip(rows, problems, strict=True) if problem is None]
+    # Publishing comes first: a kill between the two publishes twice, which the id makes harmless.
+    async with database.transaction() as transaction:
+        await transaction.run_many("tasks.published", [{"id": row["task"]} for row in done])
+        await transaction.run_many("outbox.delete", [{"id": row["id"]} for row in done])
+    for row, problem in zip(rows, problems, strict=True):
+        if isinstance(problem, InternalError):
+            await _give_up(database, row, problem)
+        elif problem is not None:
+            raise problem
     return len(rows)
+
+
+async def _publish(bus: Bus, row: Row) -> BackupError | None:
+    if row["ended"]:
+        return None
+    try:
+        body = msgspec.json.encode(row["body"])
+        await bus.publish_work(row["subject"], row["message_id"], body)
+    except BackupError as error:
+        return error
+    return None
 
 
 async def _give_up(database: Connector, row: Row, error: InternalError) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import asyncpg
 import msgspec
 
-from proxy.contract import BackupError, Conflict, InternalError, Unavailable
+from proxy.contract import BackupError, Conflict, InternalError, Unavailable, UsageError
 
 CONNECTIONS_MAX = 20
 CONNECT_WAIT_S = 5.0
@@ -70,6 +70,13 @@ def translate(error: Exception) -> BackupError:
     if isinstance(error, _UNREACHABLE) and not isinstance(error, asyncpg.exceptions.DataError):
         return Unavailable(
             "The database cannot be reached now.", code="database-unavailable", retry_after_s=2
+        )
+    if isinstance(
+        error, asyncpg.InvalidAuthorizationSpecificationError | asyncpg.InvalidCatalogNameError
+    ):
+        return UsageError(
+            "PostgreSQL refuses the user, the password or the database of the address.",
+            code="database-settings",
         )
     return InternalError(f"The database refused a statement ({type(error).__name__}).")
 
