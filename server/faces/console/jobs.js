@@ -98,14 +98,21 @@ function page({ jobs, names, last, busy }, mayStart) {
   }
   /** @type {import("../shared/parts.js").Column<Job>[]} */
   const columns = [
-    { title: "Job", cell: (job) => [h("span.name", {}, job.name), h("span.quiet", {}, scope(job))] },
+    {
+      title: "Job",
+      cell: (job) => [h("span.name", {}, job.name), h("span.quiet", {}, scope(job))],
+    },
     {
       title: "From",
-      cell: (job) => [names.get(job.organization) ?? "–", h("span.quiet", {}, `to ${names.get(job.repository) ?? "–"}`)],
+      cell: (job) => [
+        names.get(job.organization) ?? "–",
+        h("span.quiet", {}, `to ${names.get(job.repository) ?? "–"}`),
+      ],
     },
     { title: "Last session", wide: true, cell: (job) => lastSession(last.get(job.id)) },
   ];
-  if (mayStart) columns.push({ title: "", cell: (job) => startButton(job, last.get(job.id), busy) });
+  if (mayStart)
+    columns.push({ title: "", cell: (job) => startButton(job, last.get(job.id), busy) });
   return [head, table("Jobs and their last session", columns, jobs, (job) => job.id)];
 }
 
@@ -116,7 +123,13 @@ function scope(/** @type {Job} */ job) {
 
 function lastSession(/** @type {Session | undefined} */ session) {
   if (!session) return h("span.quiet", {}, "Never started");
-  const line = h("div.line", {}, badge(session.state), moment(session.created_at), sessionLink(session, "Details"));
+  const line = h(
+    "div.line",
+    {},
+    badge(session.state),
+    moment(session.created_at),
+    sessionLink(session, "Details"),
+  );
   if (!session.ended_at) return h("div.stack", {}, line, progressOf(session));
   return h("div.stack", {}, line, session.error ? h("span.bad-text", {}, session.error) : null);
 }

@@ -32,15 +32,22 @@ export async function proxiesView(stage) {
 function page(/** @type {Proxy[]} */ proxies) {
   const head = h("div.head", {}, h("h1", {}, "Proxies"));
   if (!proxies.length) {
-    const advice = "Let one join with POST /api/v1/pools/default/proxies and start it with `strongroom proxy --join FILE`.";
+    const advice =
+      "Let one join with POST /api/v1/pools/default/proxies and start it with `strongroom proxy --join FILE`.";
     return [head, empty("There are no proxies yet", advice)];
   }
   /** @type {import("../shared/parts.js").Column<Proxy>[]} */
   const columns = [
-    { title: "Proxy", cell: (p) => [h("span.name", {}, p.host ?? p.id), h("span.quiet.path", {}, p.id)] },
+    {
+      title: "Proxy",
+      cell: (p) => [h("span.name", {}, p.host ?? p.id), h("span.quiet.path", {}, p.id)],
+    },
     { title: "Pool", cell: (p) => p.pool },
     { title: "State", cell: (p) => badge(p.online ? "online" : "offline") },
-    { title: "Works on", cell: (p) => (p.tasks.length ? countOf(p.tasks.length, "task") : "nothing") },
+    {
+      title: "Works on",
+      cell: (p) => (p.tasks.length ? countOf(p.tasks.length, "task") : "nothing"),
+    },
     { title: "Version", cell: (p) => p.version ?? "–" },
     { title: "Since", cell: (p) => moment(p.started_at) },
   ];

@@ -26,7 +26,9 @@ export async function repositoriesView(stage) {
     stage.content();
     const select = stage.root.querySelector("select");
     try {
-      const session = await post(path(["repositories", id, "verify"]), { level: select?.value ?? "read" });
+      const session = await post(path(["repositories", id, "verify"]), {
+        level: select?.value ?? "read",
+      });
       location.hash = place("session", session.id);
     } catch (error) {
       stage.complain(error);
@@ -65,15 +67,31 @@ function page(repositories, checks, mayVerify) {
   }
   /** @type {import("../shared/parts.js").Column<Repository>[]} */
   const columns = [
-    { title: "Repository", cell: (r) => [h("span.name", {}, r.name), h("span.quiet.path", {}, r.url)] },
+    {
+      title: "Repository",
+      cell: (r) => [h("span.name", {}, r.name), h("span.quiet.path", {}, r.url)],
+    },
     { title: "Proxy pool", cell: (r) => r.pool },
-    { title: "Last verification", wide: true, cell: (r) => lastCheck(checks.find((c) => c.repository === r.id)) },
+    {
+      title: "Last verification",
+      wide: true,
+      cell: (r) => lastCheck(checks.find((c) => c.repository === r.id)),
+    },
   ];
   if (mayVerify) {
     columns.push({
       title: "",
       cell: (r) =>
-        h("button", { type: "button", "data-action": "verify", "data-id": r.id, "aria-label": `Verify ${r.name}` }, "Verify"),
+        h(
+          "button",
+          {
+            type: "button",
+            "data-action": "verify",
+            "data-id": r.id,
+            "aria-label": `Verify ${r.name}`,
+          },
+          "Verify",
+        ),
     });
   }
   const depth = [
@@ -94,5 +112,11 @@ function page(repositories, checks, mayVerify) {
 
 function lastCheck(/** @type {Session | undefined} */ check) {
   if (!check) return h("span.quiet", {}, "None lately");
-  return h("div.line", {}, badge(check.state), moment(check.created_at), sessionLink(check, "Details"));
+  return h(
+    "div.line",
+    {},
+    badge(check.state),
+    moment(check.created_at),
+    sessionLink(check, "Details"),
+  );
 }

@@ -95,7 +95,8 @@ export async function sessionView(stage) {
       stage.say(over ? `The session has ended: ${seen.state}.` : progressText(seen), over);
     } catch (error) {
       stage.complain(error, "refresh");
-      if (!session) stage.show(back(), empty("There is nothing to show", "Choose a session from the list."));
+      if (!session)
+        stage.show(back(), empty("There is nothing to show", "Choose a session from the list."));
     }
   }
   await keepFresh(refresh, (happening) => happening.session === id, signal);
@@ -127,7 +128,9 @@ function page(session, tasks, outcomes, may) {
     h("h2", {}, session.kind === "backup" ? "Objects" : "Tasks"),
     taskTable(session, tasks.items),
     moreButton(tasks, "more-tasks", "Show more objects"),
-    outcomes.items.length || session.kind === "backup" ? h("h2", {}, "Skipped and failed items") : null,
+    outcomes.items.length || session.kind === "backup"
+      ? h("h2", {}, "Skipped and failed items")
+      : null,
     outcomeTable(session, outcomes.items),
     moreButton(outcomes, "more-outcomes", "Show more items"),
   ];
@@ -162,10 +165,14 @@ function summary(session, tasks) {
     ["Skipped or failed", countOf(totals.items_skipped + totals.items_failed, "item")],
     ["Read", bytes(totals.bytes_read)],
     ["Added to the repository", bytes(totals.bytes_stored)],
-    ["Requests", `${count(totals.requests)}${totals.throttled ? `, ${count(totals.throttled)} throttled` : ""}`],
+    [
+      "Requests",
+      `${count(totals.requests)}${totals.throttled ? `, ${count(totals.throttled)} throttled` : ""}`,
+    ],
   ];
   const shown = session.kind === "backup" ? figures : figures.slice(0, 2);
-  const browsable = session.point && session.ended_at && ["success", "warning"].includes(session.state);
+  const browsable =
+    session.point && session.ended_at && ["success", "warning"].includes(session.state);
   return h(
     "section.card",
     { "aria-label": "Progress and totals" },
@@ -173,7 +180,15 @@ function summary(session, tasks) {
     bar,
     facts([...shown, ...reportOf(tasks)]),
     browsable
-      ? h("p.last", {}, h("a", { href: `/portal/${place("points", session.repository ?? "", session.point ?? "")}` }, "Browse the restore point in the Portal"))
+      ? h(
+          "p.last",
+          {},
+          h(
+            "a",
+            { href: `/portal/${place("points", session.repository ?? "", session.point ?? "")}` },
+            "Browse the restore point in the Portal",
+          ),
+        )
       : null,
   );
 }
@@ -210,8 +225,16 @@ function taskTable(session, tasks) {
       { title: "Removed", number: true, cell: counter("items_removed") },
       { title: "Skipped", number: true, cell: counter("items_skipped") },
       { title: "Failed", number: true, cell: counter("items_failed") },
-      { title: "Read", number: true, cell: (t) => (t.kind in FRAMES ? "" : bytes(t.counters.bytes_read ?? 0)) },
-      { title: "Requests", number: true, cell: (t) => (t.counters.requests ? count(t.counters.requests) : "") },
+      {
+        title: "Read",
+        number: true,
+        cell: (t) => (t.kind in FRAMES ? "" : bytes(t.counters.bytes_read ?? 0)),
+      },
+      {
+        title: "Requests",
+        number: true,
+        cell: (t) => (t.counters.requests ? count(t.counters.requests) : ""),
+      },
     );
   }
   return table("Tasks of the session", columns, tasks, (task) => task.id);
@@ -219,9 +242,7 @@ function taskTable(session, tasks) {
 
 function stateOf(/** @type {Task} */ task) {
   const share =
-    task.state === "leased" && task.todo
-      ? `${count(task.done ?? 0)} of ${count(task.todo)}`
-      : "";
+    task.state === "leased" && task.todo ? `${count(task.done ?? 0)} of ${count(task.todo)}` : "";
   const again = task.deliveries > 1 ? `begun ${task.deliveries} times` : "";
   const notes = [share, again].filter(Boolean).join(", ");
   return h(
@@ -248,7 +269,11 @@ function outcomeTable(session, outcomes) {
     { title: "Item", cell: (o) => h("span.name", {}, o.name || "(no name)") },
     { title: "Of", cell: (o) => [o.object_name, h("span.quiet", {}, word(o.workload))] },
     { title: "Result", cell: (o) => badge(o.result) },
-    { title: "Cause", wide: true, cell: (o) => [o.cause.replaceAll("-", " "), o.detail ? h("span.quiet", {}, o.detail) : null] },
+    {
+      title: "Cause",
+      wide: true,
+      cell: (o) => [o.cause.replaceAll("-", " "), o.detail ? h("span.quiet", {}, o.detail) : null],
+    },
   ];
   return table("Skipped and failed items", columns, outcomes, (o) => o.id);
 }

@@ -27,7 +27,12 @@ export async function sessionsView(stage) {
     const sessions = [...known.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
     stage.show(page(sessions, older !== ""));
     const running = sessions.filter((session) => !session.ended_at);
-    if (running.length) stage.say(running.map((s) => `${s.job_name}: ${s.totals.tasks_ended} of ${s.totals.tasks} tasks`).join(", "));
+    if (running.length)
+      stage.say(
+        running
+          .map((s) => `${s.job_name}: ${s.totals.tasks_ended} of ${s.totals.tasks} tasks`)
+          .join(", "),
+      );
   }
 
   async function more() {
@@ -67,7 +72,10 @@ function page(sessions, hasOlder) {
   }
   /** @type {import("../shared/parts.js").Column<Session>[]} */
   const columns = [
-    { title: "Session", cell: (s) => [sessionLink(s, s.job_name), h("span.quiet", {}, moment(s.created_at))] },
+    {
+      title: "Session",
+      cell: (s) => [sessionLink(s, s.job_name), h("span.quiet", {}, moment(s.created_at))],
+    },
     { title: "State", cell: (s) => badge(s.state) },
     { title: "Progress", wide: true, cell: (s) => progressOf(s) },
     { title: "Stored", number: true, cell: (s) => count(s.totals.items_stored) },

@@ -28,7 +28,10 @@ export async function download(repository, point, item, onProgress, signal) {
   // The browser lets a page ask for a file only right after the click.
   const file = item.size > BLOB_BYTES_MAX ? await askForFile(item) : null;
   const format = item.kind === "message" ? "eml" : "native";
-  const target = path(["restore-points", repository, point, "download"], { path: item.path, format });
+  const target = path(["restore-points", repository, point, "download"], {
+    path: item.path,
+    format,
+  });
   const response = await open(target, { signal });
   const total = lengthOf(response);
   const name = nameOf(response) || item.name || "item";
@@ -96,7 +99,9 @@ async function collect(stream) {
       looseBytes = 0;
     }
   }
-  return new Blob([...folded, .../** @type {BlobPart[]} */ (loose)], { type: "application/octet-stream" });
+  return new Blob([...folded, .../** @type {BlobPart[]} */ (loose)], {
+    type: "application/octet-stream",
+  });
 }
 
 /**
@@ -120,7 +125,8 @@ async function askForFile(item) {
 }
 
 function tooLarge(/** @type {number} */ size) {
-  const advice = "Use `strongroom export` on the command line, or a browser that can save large files.";
+  const advice =
+    "Use `strongroom export` on the command line, or a browser that can save large files.";
   return new Problem(0, "too-large", `${bytes(size)} is too large for this browser. ${advice}`);
 }
 

@@ -66,19 +66,21 @@ export async function pointsView(stage) {
   stage.root.addEventListener(
     "change",
     (event) => {
-      if (event.target instanceof HTMLSelectElement) location.hash = place("points", event.target.value);
+      if (event.target instanceof HTMLSelectElement)
+        location.hash = place("points", event.target.value);
     },
     { signal },
   );
   onActions(
     stage.root,
     {
-      download: (button) => addDownload(state.repository, state.point, {
-        path: button.dataset.path ?? "",
-        name: button.dataset.name ?? "",
-        kind: button.dataset.kind ?? "",
-        size: Number(button.dataset.size ?? 0),
-      }),
+      download: (button) =>
+        addDownload(state.repository, state.point, {
+          path: button.dataset.path ?? "",
+          name: button.dataset.name ?? "",
+          kind: button.dataset.kind ?? "",
+          size: Number(button.dataset.size ?? 0),
+        }),
       more: () => void more().catch((error) => stage.complain(error)),
       again: () => void listPoints().catch((error) => stage.complain(error)),
     },
@@ -115,7 +117,9 @@ export async function pointsView(stage) {
   const segments = stage.parts.slice(2);
   const answer = await readLevel(segments, "");
   state.level = { items: answer.items, next: answer.next ?? "", path: segments };
-  stage.say(`${segments.at(-1) ?? "Restore point"}: ${countOf(answer.items.length, "entry").replace("entrys", "entries")}`);
+  stage.say(
+    `${segments.at(-1) ?? "Restore point"}: ${countOf(answer.items.length, "entry").replace("entrys", "entries")}`,
+  );
   draw();
 }
 
@@ -125,19 +129,31 @@ export async function pointsView(stage) {
  */
 function page(state, mayDownload) {
   if (!state.repositories.length) {
-    return empty("There is no repository yet", "Restore points appear here when a job has run. Ask your administrator.");
+    return empty(
+      "There is no repository yet",
+      "Restore points appear here when a job has run. Ask your administrator.",
+    );
   }
   return h(
     "div.split",
     { "data-chosen": state.point ? "yes" : "no" },
-    h("aside.side", { "aria-label": "Repository and restore points" }, chooser(state), pointList(state)),
+    h(
+      "aside.side",
+      { "aria-label": "Repository and restore points" },
+      chooser(state),
+      pointList(state),
+    ),
     h("section.main", { "aria-label": "Contents" }, contents(state, mayDownload)),
   );
 }
 
 function chooser(/** @type {State} */ state) {
   const options = state.repositories.map((repository) =>
-    h("option", { value: repository.id, selected: repository.id === state.repository }, repository.name),
+    h(
+      "option",
+      { value: repository.id, selected: repository.id === state.repository },
+      repository.name,
+    ),
   );
   return h(
     "div.choose",
@@ -148,10 +164,19 @@ function chooser(/** @type {State} */ state) {
 }
 
 function pointList(/** @type {State} */ state) {
-  const title = h("div.side-head", {}, h("h2", {}, "Restore points"), h("button.plain", { type: "button", "data-action": "again" }, "Refresh"));
-  if (!state.points) return [title, h("div.loading", { "aria-hidden": "true" }, h("span"), h("span"), h("span"))];
+  const title = h(
+    "div.side-head",
+    {},
+    h("h2", {}, "Restore points"),
+    h("button.plain", { type: "button", "data-action": "again" }, "Refresh"),
+  );
+  if (!state.points)
+    return [title, h("div.loading", { "aria-hidden": "true" }, h("span"), h("span"), h("span"))];
   if (!state.points.length) {
-    return [title, empty("No restore points yet", "One appears when a job into this repository ends.")];
+    return [
+      title,
+      empty("No restore points yet", "One appears when a job into this repository ends."),
+    ];
   }
   const links = state.points.map((point) =>
     h(
@@ -163,12 +188,21 @@ function pointList(/** @type {State} */ state) {
           href: place("points", state.repository, point.id),
           "aria-current": isChosen(state, point) ? "true" : null,
         },
-        h("span.point-when", {}, moment(point.created_at), point.result && point.result !== "success" ? badge(point.result) : null),
+        h(
+          "span.point-when",
+          {},
+          moment(point.created_at),
+          point.result && point.result !== "success" ? badge(point.result) : null,
+        ),
         h("span.quiet", {}, `${point.name} · ${amounts(point)}`),
       ),
     ),
   );
-  const stale = h("p.note", { "data-tone": "warn" }, "No proxy answers now: this is the list as last seen.");
+  const stale = h(
+    "p.note",
+    { "data-tone": "warn" },
+    "No proxy answers now: this is the list as last seen.",
+  );
   return [title, state.cached ? stale : null, h("ul.points", {}, links)];
 }
 
@@ -202,7 +236,10 @@ function contents(state, mayDownload) {
   const found = state.points?.find((point) => isChosen(state, point));
   const title = found ? when(found.created_at) : "Restore point";
   if (!state.level) {
-    return [h("h1", {}, title), h("div.loading", { "aria-hidden": "true" }, h("span"), h("span"), h("span"))];
+    return [
+      h("h1", {}, title),
+      h("div.loading", { "aria-hidden": "true" }, h("span"), h("span"), h("span")),
+    ];
   }
   const level = state.level;
   const button = h("button", { type: "button", "data-action": "more" }, "Show more");
@@ -221,11 +258,18 @@ function contents(state, mayDownload) {
  * @param {string[]} segments
  */
 function crumbs(state, segments) {
-  const names = ["All objects", ...segments.map((segment, depth) => (depth === 1 ? word(segment) : shown(segment)))];
+  const names = [
+    "All objects",
+    ...segments.map((segment, depth) => (depth === 1 ? word(segment) : shown(segment))),
+  ];
   const steps = names.map((name, depth) => {
     const here = depth === names.length - 1;
     const target = place("points", state.repository, state.point, ...segments.slice(0, depth));
-    return h("li", {}, here ? h("span", { "aria-current": "location" }, name) : h("a", { href: target }, name));
+    return h(
+      "li",
+      {},
+      here ? h("span", { "aria-current": "location" }, name) : h("a", { href: target }, name),
+    );
   });
   return h("nav.crumbs", { "aria-label": "Path" }, h("ol", {}, steps));
 }
@@ -254,7 +298,13 @@ function listing(state, level, mayDownload) {
     {
       title: "Name",
       cell: (item) => {
-        const target = place("points", state.repository, state.point, ...level.path, lastSegment(item));
+        const target = place(
+          "points",
+          state.repository,
+          state.point,
+          ...level.path,
+          lastSegment(item),
+        );
         const label = h("span", {}, nameOf(item));
         const name = isContainer(item) ? h("a", { href: target }, label) : label;
         return h("span.entry", {}, icon(item.kind), name);
@@ -262,7 +312,11 @@ function listing(state, level, mayDownload) {
     },
   ];
   if (level.items.some((item) => item.items)) {
-    columns.push({ title: "Items", number: true, cell: (item) => (item.items ? count(item.items) : "") });
+    columns.push({
+      title: "Items",
+      number: true,
+      cell: (item) => (item.items ? count(item.items) : ""),
+    });
   }
   if (level.items.some(timeOf)) {
     columns.push({
@@ -270,9 +324,16 @@ function listing(state, level, mayDownload) {
       cell: (item) => (timeOf(item) ? moment(timeOf(item)) : ""),
     });
   }
-  columns.push({ title: "Size", number: true, cell: (item) => (item.size ? bytes(item.size) : isContainer(item) ? "" : bytes(0)) });
+  columns.push({
+    title: "Size",
+    number: true,
+    cell: (item) => (item.size ? bytes(item.size) : isContainer(item) ? "" : bytes(0)),
+  });
   if (mayDownload && level.items.some((item) => !isContainer(item))) {
-    columns.push({ title: "", cell: (item) => (isContainer(item) ? "" : downloadButton(item, nameOf(item))) });
+    columns.push({
+      title: "",
+      cell: (item) => (isContainer(item) ? "" : downloadButton(item, nameOf(item))),
+    });
   }
   // Newest first needs all of a folder; until then the order is the server's, by name.
   const items = isMail && !level.next ? [...level.items].sort(newestFirst) : level.items;
@@ -315,7 +376,8 @@ function downloadButton(item, name) {
 
 /** @type {Record<string, string>} */
 const DRAWINGS = {
-  container: "M1.5 4.5a1 1 0 0 1 1-1h3.6l1.6 1.7h5.8a1 1 0 0 1 1 1v6.3a1 1 0 0 1-1 1h-11a1 1 0 0 1-1-1z",
+  container:
+    "M1.5 4.5a1 1 0 0 1 1-1h3.6l1.6 1.7h5.8a1 1 0 0 1 1 1v6.3a1 1 0 0 1-1 1h-11a1 1 0 0 1-1-1z",
   message: "M1.5 4h13v8.5h-13zM1.5 4.4 8 9l6.5-4.6",
   file: "M3.5 1.5h5.7l3.3 3.4v9.6h-9zM9 1.6V5.2h3.4",
   user: "M8 8.2a2.9 2.9 0 1 0 0-5.8 2.9 2.9 0 0 0 0 5.8M2.6 14c.4-2.6 2.5-4 5.4-4s5 1.4 5.4 4",
@@ -324,5 +386,9 @@ const DRAWINGS = {
 
 function icon(/** @type {string} */ kind) {
   const name = kind in DRAWINGS ? kind : CONTAINERS.has(kind) ? "container" : "file";
-  return svg("svg", { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" }, svg("path", { d: DRAWINGS[name] }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" },
+    svg("path", { d: DRAWINGS[name] }),
+  );
 }

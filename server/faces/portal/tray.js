@@ -65,19 +65,31 @@ export function addDownload(repository, point, item) {
   numbers += 1;
   /** @type {Entry} */
   const entry = {
-    number: numbers, name: item.name, received: 0, total: item.size || null,
-    state: "waiting", error: "", stop,
+    number: numbers,
+    name: item.name,
+    received: 0,
+    total: item.size || null,
+    state: "waiting",
+    error: "",
+    stop,
     work: () =>
-      download(repository, point, item, (received, total) => {
-        entry.received = received;
-        entry.total = total ?? entry.total;
-        if (performance.now() - drawn < DRAW_MS) return;
-        drawn = performance.now();
-        draw();
-      }, AbortSignal.any([life, stop.signal])),
+      download(
+        repository,
+        point,
+        item,
+        (received, total) => {
+          entry.received = received;
+          entry.total = total ?? entry.total;
+          if (performance.now() - drawn < DRAW_MS) return;
+          drawn = performance.now();
+          draw();
+        },
+        AbortSignal.any([life, stop.signal]),
+      ),
   };
   const over = entries.filter(({ state }) => state === "done" || state === "failed");
-  if (entries.length >= KEPT_MAX && over.length) entries = entries.filter((other) => other !== over[0]);
+  if (entries.length >= KEPT_MAX && over.length)
+    entries = entries.filter((other) => other !== over[0]);
   entries.push(entry);
   startNext();
   draw();
@@ -99,7 +111,8 @@ async function run(/** @type {Entry} */ entry) {
     entry.error = isQuiet(error) ? "Cancelled." : broken(error);
   }
   if (life.aborted) return;
-  status.textContent = entry.state === "done" ? `${entry.name} was downloaded.` : `${entry.name}: ${entry.error}`;
+  status.textContent =
+    entry.state === "done" ? `${entry.name} was downloaded.` : `${entry.name}: ${entry.error}`;
   draw();
   startNext();
 }
@@ -122,12 +135,18 @@ function line(/** @type {Entry} */ entry) {
     h("span.tray-name", { title: entry.name }, entry.name),
     h(
       "button.plain",
-      { type: "button", "data-action": "dismiss", "data-number": entry.number,
-        "aria-label": `${open ? "Cancel" : "Dismiss"} ${entry.name}` },
+      {
+        type: "button",
+        "data-action": "dismiss",
+        "data-number": entry.number,
+        "aria-label": `${open ? "Cancel" : "Dismiss"} ${entry.name}`,
+      },
       open ? "Cancel" : "Dismiss",
     ),
     open ? progress(entry.state === "waiting" ? 0 : share, `Download of ${entry.name}`) : null,
-    entry.state === "failed" ? h("span.bad-text", {}, entry.error) : h("span.quiet", {}, stateText(entry)),
+    entry.state === "failed"
+      ? h("span.bad-text", {}, entry.error)
+      : h("span.quiet", {}, stateText(entry)),
   );
 }
 

@@ -139,7 +139,8 @@ export function onActions(root, actions, signal) {
     "click",
     (event) => {
       const target = event.target instanceof Element ? event.target.closest("[data-action]") : null;
-      if (!(target instanceof HTMLElement) || target.getAttribute("aria-disabled") === "true") return;
+      if (!(target instanceof HTMLElement) || target.getAttribute("aria-disabled") === "true")
+        return;
       actions[target.dataset.action ?? ""]?.(target);
     },
     { signal },

@@ -28,7 +28,8 @@ export class EventParser {
   push(text) {
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop() ?? "";
-    if (this.#rest.length > LINE_CHARS_MAX) throw new Problem(0, "event-too-long", "An event is too long.");
+    if (this.#rest.length > LINE_CHARS_MAX)
+      throw new Problem(0, "event-too-long", "An event is too long.");
     const events = [];
     for (const line of lines) {
       const event = this.#line(line);
@@ -103,7 +104,8 @@ async function readOnce(target, parser, signal, onEvent) {
       parser.push(value).forEach(onEvent);
     }
   } catch (error) {
-    if (silence.signal.aborted && !signal.aborted) throw new Problem(0, "silent", "The stream is silent.");
+    if (silence.signal.aborted && !signal.aborted)
+      throw new Problem(0, "silent", "The stream is silent.");
     throw error;
   } finally {
     clearTimeout(timer);

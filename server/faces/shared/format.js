@@ -44,7 +44,10 @@ export function utc(/** @type {string} */ time) {
 
 /** Time between two moments: "3 s", "4 min 10 s", "2 h 5 min". */
 export function duration(/** @type {string} */ from, /** @type {string | Date} */ to) {
-  const seconds = Math.max(0, Math.round((new Date(to).valueOf() - new Date(from).valueOf()) / 1000));
+  const seconds = Math.max(
+    0,
+    Math.round((new Date(to).valueOf() - new Date(from).valueOf()) / 1000),
+  );
   if (Number.isNaN(seconds)) return "–";
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);

@@ -96,7 +96,11 @@ export function table(caption, columns, items, keyOf) {
       columns.map((column, place) =>
         place === 0
           ? h("th", { scope: "row", role: "rowheader", class: kind(column) }, column.cell(item))
-          : h("td", { role: "cell", "data-label": column.title, class: kind(column) }, column.cell(item)),
+          : h(
+              "td",
+              { role: "cell", "data-label": column.title, class: kind(column) },
+              column.cell(item),
+            ),
       ),
     ),
   );

@@ -84,11 +84,24 @@ function showSignIn(face, reason) {
     h("h1", { id: "sign-in-title" }, `Sign in to the ${face.face}`),
     h("div.message", { role: "alert", id: "sign-in-message" }),
     h("label", { for: "user" }, "User name"),
-    h("input", { id: "user", name: "user", autocomplete: "username", autocapitalize: "none",
-      spellcheck: "false", required: true, maxlength: 200 }),
+    h("input", {
+      id: "user",
+      name: "user",
+      autocomplete: "username",
+      autocapitalize: "none",
+      spellcheck: "false",
+      required: true,
+      maxlength: 200,
+    }),
     h("label", { for: "password" }, "Password"),
-    h("input", { id: "password", name: "password", type: "password", maxlength: 1000,
-      autocomplete: "current-password", required: true }),
+    h("input", {
+      id: "password",
+      name: "password",
+      type: "password",
+      maxlength: 1000,
+      autocomplete: "current-password",
+      required: true,
+    }),
     h("button.primary", { type: "submit" }, "Sign in"),
   );
   document.body.replaceChildren(h("main.gate", { id: "main" }, form));
@@ -206,7 +219,8 @@ async function openView(face, me, frame, whole) {
   const { title, view, under } = face.views[chosen];
   document.title = `${title} – Strongroom ${face.face}`;
   for (const link of document.querySelectorAll("header nav a")) {
-    if (link.getAttribute("data-view") === (under ?? chosen)) link.setAttribute("aria-current", "page");
+    if (link.getAttribute("data-view") === (under ?? chosen))
+      link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   let root = /** @type {HTMLElement | null} */ (frame.main.firstElementChild);
