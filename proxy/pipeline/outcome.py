@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from engine.errors import BackupError
 from proxy.contract import ItemOutcome
 
-__all__ = ["SKIP_CAUSES", "SkipCause", "cause_of", "failed", "skipped"]
+__all__ = ["SKIP_CAUSES", "SkipCause", "cause_of", "failed", "is_warning", "skipped"]
 
 SkipCause = Literal[
     "service-not-provisioned",
@@ -32,6 +32,9 @@ SKIP_CAUSES: dict[SkipCause, str] = {
 }
 assert set(SKIP_CAUSES) == set(get_args(SkipCause)), "every cause has its explanation"
 
+# Told, but no reason for a warning: there is nothing that could have been kept.
+_HARMLESS: frozenset[str] = frozenset({"service-not-provisioned"})
+
 NAME_CHARACTERS_MAX = 200
 DETAIL_CHARACTERS_MAX = 300
 _BY_CODE: dict[str, SkipCause] = {
@@ -51,6 +54,11 @@ def failed(item: str, name: str, error: BackupError) -> ItemOutcome:
     if cause is not None:
         return skipped(item, name, cause)
     return _outcome(item, name, "failed", error.code, error.message)
+
+
+def is_warning(outcome: ItemOutcome) -> bool:
+    """Whether something is missing because of it."""
+    return outcome.cause not in _HARMLESS
 
 
 def cause_of(error: BackupError) -> SkipCause | None:

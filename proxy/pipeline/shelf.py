@@ -12,6 +12,7 @@ from proxy.contract import Counters, ItemOutcome
 from proxy.graph.budget import Meter
 from proxy.pipeline.context import StoppedEarly
 from proxy.pipeline.kept_slice import KeptSlice
+from proxy.pipeline.outcome import is_warning
 from proxy.workloads.protocol import PartSink
 
 __all__ = ["Tally", "TaskShelf"]
@@ -41,10 +42,9 @@ class Tally:
 
     def note(self, outcome: ItemOutcome) -> None:
         """Count an outcome and keep it to be told."""
-        if outcome.result == "skipped":
-            self.skipped += 1
-        else:
-            self.failed += 1
+        if is_warning(outcome):
+            self.skipped += outcome.result == "skipped"
+            self.failed += outcome.result == "failed"
         self.outcomes.append(outcome)
 
     def counters(self) -> Counters:

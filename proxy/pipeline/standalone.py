@@ -30,6 +30,7 @@ from proxy.graph.service import GraphService
 from proxy.graph.settings import OrganizationSettings
 from proxy.keeper import KeptRepository, RepositoryKeeper
 from proxy.pipeline.backup import run_backup
+from proxy.pipeline.outcome import is_warning
 from proxy.pipeline.tasks import seal
 from proxy.workloads.together import together
 from proxy.workloads.users import discover_users
@@ -72,7 +73,9 @@ class SessionResult:
     @property
     def warned(self) -> bool:
         """A restore point is there, but something is missing in it."""
-        return bool(self.missing) or any(t.error_code or t.outcomes for t in self.tasks)
+        outcomes = (outcome for task in self.tasks for outcome in task.outcomes)
+        failed = any(task.error_code for task in self.tasks)
+        return bool(self.missing) or failed or any(is_warning(o) for o in outcomes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ async def test_full_backup_holds_every_byte_and_an_unchanged_tenant_is_not_read_
     assert lab.state(first.point) == lab.expected()
     outcomes = {(o.name, o.cause) for task in first.tasks for o in task.outcomes}
     assert outcomes == {(f"nobody@{lab.tenant.domain}", "service-not-provisioned")}
+    assert not first.warned
     read = lab.content_reads()
     assert read == 2 * 31 + 2 * 3
 

@@ -8,11 +8,12 @@ import pytest
 import pytest_asyncio
 
 from engine.errors import BackupError, Denied
+from engine.manifest import ObjectKey
 from proxy.contract import Event
 from proxy.keeper import KeeperLimits
 from proxy.pipeline.context import StoppedEarly
 from tests.fixtures.emulator import StartEmulator
-from tests.unit.proxy.lab import QUICK, Lab, add_user, mime
+from tests.unit.proxy.lab import PASSPHRASE, QUICK, Lab, add_user, mime
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +137,15 @@ async def test_a_denied_mailbox_fails_its_task_only(lab: Lab) -> None:
     assert lab.state(result.point)[carl] == lab.expected(carl)[carl]
     assert lab.state(result.point)[ann]["drive"] == lab.expected(ann)[ann]["drive"]
 
+    lab.emulator.faults.clear()
+    await lab.backup(ann, carl)
+    before = lab.expected(ann)[ann]["mail"]
+    lab.tenant.add_message(ann, "Inbox", mime(99))
+    lab.emulator.faults.deny("mail", lab.tenant.user(ann).key)
+    result = await lab.backup(ann, carl)
+    assert result.warned
+    assert lab.state(result.point)[ann]["mail"] == before  # the newest complete entry there is
+
 
 async def test_a_task_that_is_stopped_or_killed_goes_on_from_its_checkpoint(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
@@ -223,11 +233,9 @@ async def test_a_lost_write_session_costs_an_attempt(lab: Lab) -> None:
     user = fill(lab, "ann")
     plane = lab.plane(QUICK)
     context = lab.task("backup", user, workload="mail")
-    kept = await plane._keeper.open(lab.url, "correct horse battery staple")
+    kept = await plane._keeper.open(lab.url, PASSPHRASE)
     # Somebody takes the turn over: the commit of this session must find out and begin anew.
-    slice_ = await kept.open_slice(
-        __import__("engine.manifest").manifest.ObjectKey("user", "x", "x"), "mail", "s", _ignore
-    )
+    slice_ = await kept.open_slice(ObjectKey("user", "x", "x"), "mail", "s", lambda *_: None)
     slice_.abandon()
     session = kept._session
     assert session is not None
@@ -238,7 +246,3 @@ async def test_a_lost_write_session_costs_an_attempt(lab: Lab) -> None:
     assert finished.result == "success"
     assert finished.counters is not None
     assert finished.counters.items_total == 12
-
-
-def _ignore(*_: object) -> None:
-    """Nobody wants to know of the commit."""
