@@ -46,6 +46,8 @@ PACE_FIRST_S, PACE_MAX_S, PACE_RECOVERY = 0.02, 2.0, 0.97
 FENCE_JITTER_SHARE, FENCE_JITTER_MAX_S = 0.05, 2.0
 BUCKETS_MAX = 20_000  # mailboxes remembered before idle ones are forgotten
 
+_RANDOM = random.Random()  # noqa: S311 - spreads calls, guards nothing
+
 
 def resource_units_per_minute(licenses: int) -> int:
     """SharePoint resource units a minute for one application in a tenant with so many licences."""
@@ -185,7 +187,6 @@ class Bucket:
         self._turn = asyncio.Lock()
         self._pace_s = 0.0
         self._last = float("-inf")
-        self._jitter = random.Random()  # noqa: S311 - spreads calls, guards nothing
 
     @property
     def idle(self) -> bool:
@@ -232,7 +233,7 @@ class Bucket:
         self._hold(seconds)
 
     def _hold(self, seconds: float) -> None:
-        jitter = min(FENCE_JITTER_MAX_S, seconds * FENCE_JITTER_SHARE) * self._jitter.random()
+        jitter = min(FENCE_JITTER_MAX_S, seconds * FENCE_JITTER_SHARE) * _RANDOM.random()
         self.fenced_until = max(self.fenced_until, self.clock.monotonic() + seconds + jitter)
 
     def correct(self, units: float) -> None:

@@ -18,6 +18,8 @@ PAUSE_WITHOUT_WORD_S = 5.0  # a throttling answer without Retry-After
 TOKEN_TRIES_MAX = 1
 RETRIED_CODES = frozenset({"graph-no-connection", "graph-connection-cut", "graph-bad-answer"})
 
+_RANDOM = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
 
 class Persistence:
     """The attempts at one request: after each failure it says how long to wait, or raises."""
@@ -28,7 +30,6 @@ class Persistence:
         self._began = now
         self._tries = 0
         self._token_tries = 0
-        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     def pause_s(self, fault: Fault) -> float:
         """How long the bucket pauses for a throttling answer."""
@@ -61,7 +62,7 @@ class Persistence:
     def _backoff(self, error: GraphError, now: float, pause: float | None) -> float:
         longest = min(BACKOFF_FIRST_S * 2 ** min(self._tries, 10), BACKOFF_MAX_S)
         self._tries += 1
-        delay = max(self._random.uniform(longest / 2, longest), pause or 0.0)
+        delay = max(_RANDOM.uniform(longest / 2, longest), pause or 0.0)
         if now + delay > self._began + self._patience_s:
             raise error
         return delay

@@ -220,6 +220,14 @@ async def test_a_certificate_signs_in(lab: Lab) -> None:
     assert lab.state(result.point) == lab.expected(user)
 
 
+async def test_the_real_names_work_through_a_connect_proxy(lab: Lab) -> None:
+    user = fill(lab, "ann")
+    del lab.org["authority"], lab.org["graph_endpoint"]
+    result = await lab.backup(user)
+    assert lab.state(result.point) == lab.expected(user)
+    lab.assert_no_breach()
+
+
 async def test_an_outage_fails_the_task_and_not_every_item(lab: Lab) -> None:
     user = fill(lab, "ann", 40)
     lab.org["page_patience_s"] = "0.5"
