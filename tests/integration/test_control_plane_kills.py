@@ -1,5 +1,6 @@
 """kill -9 of every part at awkward moments; Ctrl-C; a supervisor that vanishes."""
 
+import json
 import os
 import random
 import signal
@@ -95,9 +96,11 @@ def test_a_killed_supervisor_leaves_nothing_in_the_way(own: Installation) -> Non
     own.ended(session)
     pids = own.pids()
     assert own.process is not None
+    state = json.loads((own.data_dir / "installation-state.json").read_bytes())
     own.process.kill()
     own.process.wait()
     own.start()
+    assert not Path(state["sockets"]).exists()
     assert own.ended(session)["state"] == "success"
     until(lambda: not any(map(alive, pids.values())), 15)
 

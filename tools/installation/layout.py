@@ -13,7 +13,9 @@ What a data folder holds, and the generated credentials that are kept in it.
 
 import fcntl
 import os
+import pwd
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,11 @@ from engine.errors import UsageError
 from tools.installation.private_files import private_folder, write_private
 
 PASSWORD_BYTES = 18
+SOCKETS_PREFIX = "sr-"
+
+
+def _owner() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +50,7 @@ class State(msgspec.Struct, frozen=True):
     supervisor: int
     pids: dict[str, int]
     url: str
+    sockets: str = ""  # folder of PostgreSQL's socket; gone when the supervisor ended by itself
 
 
 class Layout:
@@ -107,6 +115,15 @@ class Layout:
     def keep(self, kept: Kept) -> None:
         """Leave it for the next start."""
         write_private(self.kept_file, msgspec.json.encode(kept).decode())
+
+    def remove_left_sockets(self) -> None:
+        """Remove the socket folder of a supervisor that was killed."""
+        try:
+            left = Path(msgspec.json.decode(self.state_file.read_bytes(), type=State).sockets)
+        except (OSError, msgspec.DecodeError):
+            return
+        if left.name.startswith(SOCKETS_PREFIX) and left.is_dir() and left.owner() == _owner():
+            shutil.rmtree(left, ignore_errors=True)
 
     def write_state(self, state: State) -> None:
         """Say which processes run."""

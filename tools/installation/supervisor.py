@@ -20,7 +20,7 @@ from engine.errors import BackupError, Unavailable
 from server.settings import ServerSettings
 from tools.installation import joining
 from tools.installation.children import Child, ChildCommand, ChildSettings
-from tools.installation.layout import Kept, Layout, State
+from tools.installation.layout import SOCKETS_PREFIX, Kept, Layout, State
 from tools.installation.nats_server import PrivateNats, free_port
 from tools.installation.postgres_server import PrivatePostgres
 from tools.installation.private_files import private_folder, write_private
@@ -88,6 +88,7 @@ class Supervisor:
         )
         self._children: list[Child] = []
         self._failure: BackupError | None = None
+        self._sockets = str(sockets)
         shown = "127.0.0.1" if options.host in ("0.0.0.0", "") else options.host  # noqa: S104
         self.url = f"https://{f'[{shown}]' if ':' in shown else shown}:{web_port}"
 
@@ -107,7 +108,7 @@ class Supervisor:
         return {c.settings.name: c.pid for c in self._children if c.pid is not None}
 
     def _write_state(self) -> None:
-        self._layout.write_state(State(os.getpid(), self._pids(), self.url))
+        self._layout.write_state(State(os.getpid(), self._pids(), self.url, self._sockets))
 
     async def run(
         self, ready: Callable[[InstallationInfo], None], stop: asyncio.Event, kill: asyncio.Event
@@ -294,7 +295,7 @@ async def _force(kill: asyncio.Event, children: list[Child]) -> None:
 def _socket_folder() -> Path:
     wanted = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     usable = len(wanted) < SOCKET_PATH_MAX and os.access(wanted, os.W_OK)
-    return Path(tempfile.mkdtemp(prefix="sr-", dir=wanted if usable else "/tmp"))  # noqa: S108
+    return Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX, dir=wanted if usable else "/tmp"))  # noqa: S108
 
 
 async def run_installation(
@@ -323,6 +324,7 @@ async def run_installation(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told)
     with layout.held():
+        layout.remove_left_sockets()
         sockets = _socket_folder()
         try:
             await Supervisor(options, layout, sockets).run(ready, stop, kill)
