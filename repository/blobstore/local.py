@@ -156,6 +156,10 @@ class LocalStore:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             return found.st_size
 
+    def local_folder(self) -> Path | None:
+        """See BlobStore."""
+        return self.root
+
     def describe(self) -> str:
         """See BlobStore."""
         return str(self.root)

@@ -66,6 +66,9 @@ class MemoryStore:
         """See BlobStore."""
         return len(self.get(name))
 
+    def local_folder(self) -> None:
+        """See BlobStore."""
+
     def describe(self) -> str:
         """See BlobStore."""
         return "memory"

@@ -8,6 +8,7 @@ blob-changed), Unavailable(store-unavailable, store-full), Denied(store-denied).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -65,6 +66,9 @@ class BlobStore(Protocol):
 
     def size(self, name: str) -> int:
         """Bytes of an object. NotFound."""
+
+    def local_folder(self) -> Path | None:
+        """The folder of this machine in which the objects lie, None if there is none."""
 
     def describe(self) -> str:
         """What it is, for people; no secrets."""

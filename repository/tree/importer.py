@@ -90,9 +90,16 @@ def import_tree(
     """
     Store the tree below `root` as one restore point named `name`.
 
-    Raises: NotFound or UsageError if `root` is not a folder; errors of the store. Nodes that cannot be read are problems.
+    Raises: NotFound or UsageError if `root` is not a folder or holds the repository; errors of the store. Nodes that
+        cannot be read are problems.
     """
     check_folder(root)
+    home = repository.store.local_folder()
+    if home is not None and home.resolve().is_relative_to(root.resolve()):
+        raise UsageError(
+            f"the repository lies inside {root} and would store itself: move one of them",
+            code="repository-inside",
+        )
     with repository.write_session(identity) as session:
         work = _Import(repository, session, os.fsencode(root), name, reread=reread, show=show)
         return work.run()

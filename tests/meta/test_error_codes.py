@@ -8,11 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("cext", "engine", "repository", "proxy", "server", "tools")
 NOT_OURS = ("tools/emulator/",)  # speaks Microsoft's codes
+FAULT_TABLE = "proxy/graph/faults.py"
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| ([A-Za-z, ]+) \| (.+) \|$", re.MULTILINE)
 
 
 def raised() -> dict[str, set[str]]:
-    """Code -> "class (file:line)" of every call with a literal `code=`."""
+    """Code -> "class (file:line)" of every call with a literal `code=`, and of Graph's table of faults."""
     found: dict[str, set[str]] = defaultdict(set)
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -20,6 +21,10 @@ def raised() -> dict[str, set[str]]:
             if name.startswith(NOT_OURS):
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
+                if name == FAULT_TABLE and isinstance(node, ast.Call) and node.args:
+                    first = getattr(node.args[0], "value", None)
+                    if ast.unparse(node.func) == "_rule" and isinstance(first, str):
+                        found[first].add(f"{ast.unparse(node.args[2])} ({name}:{node.lineno})")
                 for keyword in node.keywords if isinstance(node, ast.Call) else ():
                     code = getattr(keyword.value, "value", None)
                     if keyword.arg == "code" and isinstance(code, str):

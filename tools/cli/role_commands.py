@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ import typer
 
 from engine.errors import BackupError, UsageError
 from tools.cli.arguments import CacheDirOption, StateDirOption
+from tools.cli.errors import leaves
 from tools.cli.output import DONE, complain, facts, say
 
 ThrottlingChoice = Literal["off", "real", "tiny"]
@@ -103,16 +104,7 @@ def _flat(work: Coroutine[None, None, None]) -> None:
         known, others = errors.split(BackupError)
         if known is None or others is not None:
             raise
-        first = next(_leaves(known))
-        raise first from None
-
-
-def _leaves(group: BaseExceptionGroup[BackupError]) -> Iterator[BackupError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+        raise next(leaves(known)) from None
 
 
 def server(

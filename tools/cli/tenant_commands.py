@@ -168,9 +168,19 @@ def export_tenant(
 
         result = export_point(repository, point, destination, path, form, show)
     if json:
-        print_json({"items": result.items, "bytes": result.bytes, "problems": result.problems})
+        print_json(
+            {
+                "files": result.files,
+                "folders": result.folders,
+                "bytes": result.bytes,
+                "problems": result.problems,
+            }
+        )
     else:
         for problem in result.problems[:PROBLEMS_SHOWN_MAX]:
             complain(plain_text(str(problem)))
-        say(f"wrote {result.items} items, {size_text(result.bytes)} to {destination}")
+        say(
+            f"wrote {result.files} files, {result.folders} folders, "
+            f"{size_text(result.bytes)} to {destination}"
+        )
     return WARNINGS if result.problems else DONE

@@ -22,6 +22,7 @@ from typing import Any
 
 from engine.errors import BackupError, Corruption, Unavailable
 from repository import Places, create_repository, open_repository
+from tools.cli.errors import leaves
 from tools.cli.output import DONE, FAILED, complain, facts, progress_bar, say, size_text, table
 from tools.demo.api import Api
 from tools.demo.compare import Comparison, compare_drive, compare_mailbox
@@ -54,11 +55,14 @@ def run_demo(*, keep: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="strongroom-demo-"))
     try:
         code = asyncio.run(_Story(folder, keep=keep).run())
+    except asyncio.CancelledError:
+        complain("strongroom: stopped; nothing of the demo is left")
+        code = FAILED
     except BaseExceptionGroup as errors:
         known, others = errors.split(BackupError)
         if known is None or others is not None:
             raise
-        complain(f"strongroom: {known.exceptions[0]}")
+        complain(f"strongroom: {next(leaves(known))}")
         code = FAILED
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -73,15 +77,22 @@ async def installation(data_dir: Path) -> AsyncIterator[InstallationInfo]:
     options = InstallationOptions(data_dir=data_dir, port=0)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run_installation(options, ready.set_result))
-        await asyncio.wait({ready, running}, return_when="FIRST_COMPLETED", timeout=START_S)
-        if not ready.done():
-            running.cancel()
-            raise Unavailable("the installation did not start", code="installation-start")
+        owner = asyncio.current_task()
+        assert owner is not None
+
+        def ended(_: asyncio.Task[None]) -> None:
+            owner.cancel()  # Ctrl-C stopped the installation: nothing is left to be done here
+
+        running.add_done_callback(ended)
+        async with asyncio.timeout(START_S):
+            info = await ready
         try:
-            yield ready.result()
+            yield info
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)  # as Ctrl-C would: every child is stopped in order
-            await asyncio.wait({running})
+            running.remove_done_callback(ended)
+            if not running.done():
+                os.kill(os.getpid(), signal.SIGTERM)  # every child is stopped in order
+                await asyncio.wait({running})
 
 
 class _Story:
