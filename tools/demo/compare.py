@@ -33,7 +33,7 @@ def compare_mailbox(exported: Path, expected: dict[str, dict[str, str]]) -> Comp
     differences: list[str] = []
     files = total = 0
     for folder, messages in expected.items():
-        found = sorted((exported / folder).glob("*.eml"))
+        found = sorted(p for p in (exported / folder).glob("*.eml") if p.is_file())
         hashes = Counter(_digest(path) for path in found)
         files += len(found)
         total += sum(path.stat().st_size for path in found)
