@@ -107,6 +107,7 @@ class KeptRepository:
             return kept
 
     def _open(self, writer: WriteSession, key: ObjectKey, workload: str, session: str) -> Slice:
+        self.repository.refresh()  # another proxy may have worked on this object a moment ago
         heads = self.repository.entries.heads(key.kind, key.id, workload)
         return writer.open_slice(
             key,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -75,6 +75,11 @@ def make_app(services: Services, faces: Path | None = None, bulk_context: Any = 
     @app.get("/", include_in_schema=False)
     async def front() -> Response:
         return RedirectResponse("/console/", status_code=307)
+
+    @app.get("/console", include_in_schema=False)
+    @app.get("/portal", include_in_schema=False)
+    async def with_slash(request: Request) -> Response:
+        return RedirectResponse(f"{request.url.path}/", status_code=307)
 
     for face in FACES:
         folder = (faces or Path(__file__).parent / "faces") / face

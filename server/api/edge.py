@@ -46,8 +46,9 @@ class Edge:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers["X-Request-Id"] = request_id
-                if scope["path"].startswith("/api/"):
-                    headers.setdefault("Cache-Control", "no-store")
+                # pages are asked for again each time, so that an upgrade shows at once (ETag makes it cheap)
+                kept = "no-store" if scope["path"].startswith("/api/") else "no-cache"
+                headers.setdefault("Cache-Control", kept)
             await send(message)
 
         await self._app(scope, _limited(scope, receive), send_with_headers)

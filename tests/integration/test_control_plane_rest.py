@@ -1,5 +1,6 @@
 """Bad input at the REST API: every refusal is a problem with the right status, nothing breaks."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -9,8 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
+import asyncpg
 import pytest
 
+from server.api.access import token_hash
+from server.settings import read_settings
 from tests.fixtures.installation import Installation, until
 
 pytestmark = pytest.mark.slow
@@ -148,6 +152,29 @@ def test_tokens(installation: Installation) -> None:
         assert installation.call("GET", "/api/v1/me").json["name"] == "admin"
         assert installation.call("POST", "/api/v1/token/revoke").status == 204
         assert installation.call("GET", "/api/v1/me").status == 401
+
+
+def test_an_expired_token(installation: Installation) -> None:
+    """A token whose life has run out is worth nothing: 401, like one that never was."""
+    token = installation.sign_in().json["access_token"]
+    settings = read_settings(installation.data_dir / "server.json")
+
+    async def run_out() -> None:
+        connection = await asyncpg.connect(settings.postgres)
+        try:
+            done = await connection.execute(
+                "UPDATE tokens SET expires_at = now() - interval '1 second' WHERE hash = $1",
+                token_hash(token),
+            )
+            assert done == "UPDATE 1"
+        finally:
+            await connection.close()
+
+    with signed_in_as(installation, token):
+        assert installation.call("GET", "/api/v1/me").status == 200
+        asyncio.run(run_out())
+        answer = installation.call("GET", "/api/v1/me")
+    assert (answer.status, answer.problem["code"]) == (401, "unauthenticated")
 
 
 @contextlib.contextmanager
