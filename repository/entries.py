@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.errors import NotFound
+from engine.errors import BackupError, Corruption, NotFound
 from engine.manifest import EntryForm, EntryRef, ManifestForm
 
 
@@ -21,18 +21,25 @@ class Entries:
 
     def __init__(self) -> None:
         self.manifests: dict[str, ManifestForm] = {}
+        self.damaged: dict[str, BackupError] = {}  # live manifests that cannot be read
         self._by_object: dict[tuple[str, str, str], list[Entry]] = {}
 
     def add(self, manifest: str, form: ManifestForm) -> None:
         """Take a manifest in."""
         self.manifests[manifest] = form
+        self.damaged.pop(manifest, None)
         for index, entry in enumerate(form.entries):
             key = (entry.object.kind, entry.object.id, entry.workload)
             made = Entry(EntryRef(manifest, index), form.created_at, entry)
             self._by_object.setdefault(key, []).append(made)
 
     def get(self, ref: EntryRef) -> Entry:
-        """The entry at a place. NotFound if its manifest is not live."""
+        """The entry at a place. NotFound if its manifest is not live, Corruption if it is damaged."""
+        if ref.manifest in self.damaged:
+            raise Corruption(
+                f"manifest {ref.manifest[:16]} is damaged: `strongroom repo verify` says what is affected",
+                code="manifest-corrupt",
+            )
         form = self.manifests.get(ref.manifest)
         if form is None or ref.index >= len(form.entries):
             raise NotFound(

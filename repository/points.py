@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.errors import Conflict, NotFound, UsageError
+from engine.errors import BackupError, Conflict, Corruption, NotFound, Unsupported, UsageError
 from engine.keys import SALT_BYTES, KeySet
 from engine.manifest import (
     PointEntry,
@@ -78,20 +78,36 @@ def read_point(
     return decode_point(plain, repository, keys.signing_seed)
 
 
-def read_points(store: BlobStore, keys: KeySet, repository: str, uuid: bytes) -> list[PointForm]:
-    """All restore points, oldest first."""
-    found = [read_point(store, keys, repository, uuid, blob.name) for blob in store.list(POINTS)]
+Damaged = dict[str, BackupError]  # name of an object -> what is wrong with it
+
+
+def read_points(
+    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, damaged: Damaged
+) -> list[PointForm]:
+    """All restore points that can be read, oldest first; the others are put into `damaged`."""
+    found = []
+    for blob in store.list(POINTS):
+        try:
+            found.append(read_point(store, keys, repository, uuid, blob.name))
+        except (Corruption, Unsupported) as error:
+            damaged[blob.name] = error
     return sorted(found, key=lambda point: (point.created_at, point.id))
 
 
-def resolve_point(points: Sequence[PointForm], text: str) -> PointForm:
+def resolve_point(points: Sequence[PointForm], text: str, damaged: Damaged) -> PointForm:
     """
     The restore point that a POINT argument names: an id, a unique prefix of one, `latest` or `NAME:latest`.
 
-    `points` oldest first. NotFound or UsageError say what to do.
+    `points` oldest first. NotFound, UsageError or Corruption say what to do: with a damaged point among them nobody knows
+    which one is the latest, so it must be named.
     """
     name, _, last = text.rpartition(":")
     if last == "latest":
+        if damaged:
+            raise Corruption(
+                f"{min(damaged)} is damaged and may be the latest: choose one of `strongroom points` by its id",
+                code="point-corrupt",
+            )
         chosen = [p for p in points if not name or p.name == name]
         if not chosen:
             what = (
@@ -102,6 +118,9 @@ def resolve_point(points: Sequence[PointForm], text: str) -> PointForm:
             raise NotFound(f"{what}: `strongroom points` lists them", code="point-not-found")
         return chosen[-1]
     matches = [p for p in points if text and p.id.startswith(text)]
+    for blob, error in damaged.items():
+        if text and not matches and blob.startswith(point_name(text)):
+            raise error
     if len(matches) > 1:
         raise UsageError(
             f"{text!r} begins {len(matches)} ids: give more digits", code="point-ambiguous"

@@ -30,7 +30,7 @@ from repository.entries import Entries, Entry
 from repository.index import Index
 from repository.keyring import add_key, new_key_set, open_key_set
 from repository.layout import CONFIG, PROBE, manifest_name, run_name
-from repository.points import PointDraft, read_points, resolve_point, seal_point
+from repository.points import Damaged, PointDraft, read_points, resolve_point, seal_point
 from repository.reader import Reader
 from repository.session import WriteSession
 from repository.settings import ConfigForm, Places, default_places, new_config, read_config
@@ -96,28 +96,34 @@ class Repository:
                 state = read_state(self.store, self.keys, self.uuid, self._witness.generation)
                 try:
                     self.index.sync(state.runs, self._load_run)
-                    self._take_manifests(state)
+                    self._take_manifests(state, last_attempt=attempt == REFRESH_ATTEMPTS_MAX)
                     break
                 except NotFound as error:
                     # a newer generation may have replaced it between the reads
                     if attempt == REFRESH_ATTEMPTS_MAX:
-                        raise Corruption(
-                            f"an object that the repository names is missing: {error}",
-                            code="object-missing",
-                        ) from error
+                        raise _missing(error) from error
             self._witness.check(state)
             self._state = state
             return state
 
-    def _take_manifests(self, state: State) -> None:
+    def _take_manifests(self, state: State, *, last_attempt: bool) -> None:
+        """Entries of the live manifests. A damaged one locks nobody out of the others: its entries say so."""
         known = self.entries.manifests
         if set(known) - set(state.manifests):
             fresh = Entries()
         else:
             fresh = self.entries
         for manifest in state.manifests:
-            if manifest not in fresh.manifests:
+            if manifest in fresh.manifests:
+                continue
+            try:
                 fresh.add(manifest, known.get(manifest) or self.load_manifest(manifest))
+            except Corruption as error:
+                fresh.damaged[manifest] = error
+            except NotFound as error:
+                if not last_attempt:
+                    raise
+                fresh.damaged[manifest] = _missing(error)
         self.entries = fresh
 
     def _load_sealed(self, object_class: ObjectClass, name: str) -> bytes:
@@ -153,13 +159,16 @@ class Repository:
         """Plain bytes of a part."""
         return self.reader.read_all(part)
 
-    def points(self) -> list[PointForm]:
-        """All restore points, oldest first."""
-        return read_points(self.store, self.keys, self.id, self.uuid)
+    def points(self, damaged: Damaged | None = None) -> list[PointForm]:
+        """All restore points that can be read, oldest first; the others are put into `damaged`."""
+        return read_points(
+            self.store, self.keys, self.id, self.uuid, {} if damaged is None else damaged
+        )
 
     def point(self, text: str) -> PointForm:
         """The restore point that a POINT argument names."""
-        return resolve_point(self.points(), text)
+        damaged: Damaged = {}
+        return resolve_point(self.points(damaged), text, damaged)
 
     def seal_point(self, draft: PointDraft) -> PointForm:
         """Write the restore point of a session; a second time it is the same one."""
@@ -211,6 +220,12 @@ class Repository:
         if lock is None:
             raise Conflict("a fresh identity is in use", code="writer-busy")
         return writer_id(path.name), lock
+
+
+def _missing(error: NotFound) -> Corruption:
+    return Corruption(
+        f"an object that the repository names is missing: {error}", code="object-missing"
+    )
 
 
 def _try_lock(path: Path) -> IO[bytes] | None:

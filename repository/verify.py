@@ -130,6 +130,10 @@ class _Verifier:
                 self._report.add(name, NotFound("it is named and missing", code="object-missing"))
             elif self._reaches("directory"):
                 self._hash(name)
+        told = {problem.name for problem in self._report.problems}
+        for manifest, error in self._repository.entries.damaged.items():
+            if manifest_name(manifest) not in told:
+                self._report.add(manifest_name(manifest), error)
         prefixes = (RUNS, MANIFESTS, PACKS, GENERATIONS)
         named = {*names}
         self._report.unreferenced = sum(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from engine.errors import UsageError
+from engine.errors import BackupError, UsageError
 from tools.cli import arguments
 from tools.cli.arguments import (
     CacheDirOption,
@@ -51,10 +51,14 @@ def points(
 ) -> int:
     """List restore points: id, time, name, objects, items, bytes."""
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
-        found = opened.points()
+        damaged: dict[str, BackupError] = {}
+        found = opened.points(damaged)
+    for error in damaged.values():
+        complain(f"damaged: {error} ({error.code})")
+    code = WARNINGS if damaged else DONE
     if json:
         print_json([_point_document(point, objects=objects) for point in found])
-        return DONE
+        return code
     if not found:
         say("no restore points yet")
     elif objects:
@@ -79,7 +83,7 @@ def points(
         ]
         head = ["id", "time (UTC)", "name", "objects", "items", "size", ""]
         table(head, rows, right=(3, 4, 5))
-    return DONE
+    return code
 
 
 def _point_document(point: "PointForm", *, objects: bool) -> dict[str, object]:
