@@ -107,11 +107,12 @@ def test_a_killed_supervisor_leaves_nothing_in_the_way(own: Installation) -> Non
 
 def test_a_second_installation_on_the_same_folder_is_refused(installation: Installation) -> None:
     """The first goes on."""
-    words = (sys.executable, "-m", "tools.installation", "--data-dir", str(installation.data_dir))
+    words = (sys.executable, "-m", "tools.cli.main", "up")
+    words += ("--data-dir", str(installation.data_dir))
     second = subprocess.run(
         [*words, "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=60, check=False
     )
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert "data-dir-in-use" in second.stderr
     assert installation.call("GET", "/api/v1/health").status == 200
 
