@@ -69,7 +69,7 @@ async def test_real_content_is_served_byte_for_byte(
     users = {u["displayName"]: u["id"] for u in (await client.ok("/users"))["value"]}
     folders, _ = await client.pages(f"/users/{users['linux-cifs']}/mailFolders/delta")
     big = max(folders, key=lambda f: f["totalItemCount"])
-    assert big["totalItemCount"] > 9_000
+    assert big["totalItemCount"] >= 4_900
     base = f"/users/{users['linux-cifs']}/mailFolders/{big['id']}/messages/delta"
     mails, _ = await client.pages(f"{base}?$select=id,changeKey", Prefer="odata.maxpagesize=1000")
     assert len(mails) == big["totalItemCount"]
