@@ -28,6 +28,8 @@ from proxy.worker import DRAIN_EVENTS_S, DRAIN_S, Worker
 
 log = logging.getLogger(__name__)
 
+CANCEL_AGAIN_S = 1.0
+
 
 class DataPlane(Questions, Protocol):
     """Everything that touches repositories and Microsoft 365, as one part."""
@@ -87,10 +89,18 @@ async def run(settings: ProxySettings, data_plane: DataPlane, stop: asyncio.Even
                 work = group.create_task(worker.run())
                 group.create_task(_drain_when(stop, worker, work))
                 await asyncio.wait({work})
-                for task in side:
-                    task.cancel()
+                await _end(side)
         finally:
             await data_plane.close()
+
+
+async def _end(tasks: "list[asyncio.Task[None]]") -> None:
+    """Cancel until all have ended: inside the bus library a single cancellation can get lost."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 async def _drain_when(stop: asyncio.Event, worker: Worker, work: "asyncio.Task[None]") -> None:

@@ -76,6 +76,8 @@ class Worker:
             loops.append(listening.create_task(self._listen_for_orders()))
             loops.append(listening.create_task(self._beat_for_ever()))
             await self.draining.wait()
+            # `asyncio.wait_for` of Python 3.11, inside the bus library, can swallow a cancellation: the
+            # loops look at `draining` as well.
             for loop in loops:
                 loop.cancel()
             await self._stop_leasing()
@@ -90,7 +92,7 @@ class Worker:
 
     async def _lease_for_ever(self, kind: str, working: asyncio.TaskGroup) -> None:
         turns = asyncio.Semaphore(MAINTENANCE_MAX if kind == "maintenance" else self._tasks_max)
-        while True:
+        while not self.draining.is_set():
             await turns.acquire()
             message = None
             try:
@@ -137,8 +139,9 @@ class Worker:
             del self._leases[task.id]
 
     async def _work_leased(self, lease: Lease) -> None:
+        over = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            renewal = group.create_task(self._renew(lease))
+            group.create_task(_renew(lease, over))
             try:
                 await self._attempt(lease)
                 if lease.finished:
@@ -148,13 +151,7 @@ class Worker:
                 await self._bus.note_checkpoint(lease.task.id, lease.delivery)
                 await _hand_back(lease.message, HAND_BACK_S)
             finally:
-                renewal.cancel()
-
-    async def _renew(self, lease: Lease) -> None:
-        while True:
-            await asyncio.sleep(LEASE_S / 3)
-            with contextlib.suppress(*FOREIGN):
-                await lease.message.in_progress()
+                over.set()
 
     async def _attempt(self, lease: Lease) -> None:
         """Returns with `lease.finished` false only if the task shall go to another proxy."""
@@ -188,7 +185,7 @@ class Worker:
 
     async def _listen_for_orders(self) -> None:
         orders = await self._bus.controls()
-        while True:
+        while not self.draining.is_set():
             try:
                 message = await orders.next_msg(timeout=None)
                 order = msgspec.json.decode(message.data, type=Control)
@@ -201,7 +198,7 @@ class Worker:
                     lease.stop(SESSION_STOP_S, session_stopped=True)
 
     async def _beat_for_ever(self) -> None:
-        while True:
+        while not self.draining.is_set():
             await self._bus.beat(self._status(sorted(self._leases)))
             await asyncio.sleep(HEARTBEAT_S)
 
@@ -217,6 +214,16 @@ async def _note_bug(lease: Lease, error: BaseException) -> None:
 async def _fail(lease: Lease, code: str, message: str) -> None:
     if not lease.finished:
         await lease.emit("finished", result="failed", error_code=code, error=message)
+
+
+async def _renew(lease: Lease, over: asyncio.Event) -> None:
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEASE_S / 3):
+                await over.wait()
+        if not over.is_set():
+            with contextlib.suppress(*FOREIGN):
+                await lease.message.in_progress()
 
 
 async def _hand_back(message: Any, delay_s: float) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from proxy.contract import OUTCOMES_PER_EVENT_MAX, Counters, EntryRef
 from proxy.pipeline.context import TaskContext
@@ -53,19 +53,23 @@ class BackupReporter:
 @asynccontextmanager
 async def reporting(tell: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Call `tell` about once a second during the block, and once more after it."""
+    over = asyncio.Event()  # and no cancelling: below `tell` a cancellation can get lost
 
     async def repeat() -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            await tell()
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await over.wait()
+            if not over.is_set():
+                await tell()
 
     try:
         async with asyncio.TaskGroup() as group:
-            repeating = group.create_task(repeat())
+            group.create_task(repeat())
             try:
                 yield
             finally:
-                repeating.cancel()
+                over.set()
     except BaseExceptionGroup as errors:
         await tell()
         raise first_of(errors) from None

@@ -62,20 +62,26 @@ async def _store_messages(services: Services, messages: list[Any]) -> None:
     events = [event for message in messages if (event := read_event(message.data))]
     if len(events) < len(messages):
         log.error("%d messages were no events", len(messages) - len(events))
+    stored = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        renewal = group.create_task(_renew(messages))
-        await _store_until_done(services, events)
-        renewal.cancel()
+        group.create_task(_renew(messages, stored))
+        try:
+            await _store_until_done(services, events)
+        finally:
+            stored.set()
     for message in messages:
         # Not acknowledged is delivered again, and stored once all the same.
         with contextlib.suppress(*FOREIGN):
             await message.ack()
 
 
-async def _renew(messages: list[Any]) -> None:
-    while True:
-        await asyncio.sleep(EVENTS_LEASE_S / 3)
-        for message in messages:
+async def _renew(messages: list[Any], stored: asyncio.Event) -> None:
+    """Until `stored`; not by cancelling, which the bus library of Python 3.11 can lose."""
+    while not stored.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EVENTS_LEASE_S / 3):
+                await stored.wait()
+        for message in () if stored.is_set() else messages:
             with contextlib.suppress(*FOREIGN):
                 await message.in_progress()
 
