@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
@@ -76,9 +77,16 @@ class Api:
                 return found
             after = page["next"]
 
-    async def watch(self, session: str) -> AsyncIterator[dict[str, Any]]:
-        """The session again and again until it has ended; a server that is restarting is waited for."""
-        while True:
+    async def watch(
+        self, session: str, within_s: float = float("inf")
+    ) -> AsyncIterator[dict[str, Any]]:
+        """
+        The session again and again until it has ended; a server that is restarting is waited for.
+
+        Raises: Unavailable if it has not ended within `within_s`.
+        """
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
             try:
                 state = await self.get(f"/sessions/{session}")
             except Unavailable:
@@ -88,6 +96,7 @@ class Api:
             if state["state"] in SESSION_ENDS:
                 return
             await asyncio.sleep(POLL_S)
+        raise Unavailable(f"the session has not ended within {within_s:.0f} s", code="session-slow")
 
 
 def _problem(status: int, body: dict[str, Any]) -> BackupError:

@@ -30,6 +30,7 @@ from tools.demo.tenant import EmulatedTenant, emulated_tenant
 from tools.installation.supervisor import InstallationInfo, InstallationOptions, run_installation
 
 START_S = 90.0
+SESSION_S = 420.0  # a session that takes longer hangs: the demo fails and says so
 KILL_AFTER_TASKS = 12  # of 80: in the middle of the full backup
 REPOSITORY_NAME = "Demo repository"
 
@@ -176,7 +177,7 @@ class _Story:
         begun = time.monotonic()
         victim = kill
         with progress_bar(f"{title} backup") as bar:
-            async for state in api.watch(session["id"]):
+            async for state in api.watch(session["id"], within_s=SESSION_S):
                 totals = state["totals"]
                 note = f"{totals['items_stored']} items, {size_text(totals['bytes_read'])}"
                 bar.update(totals["tasks_ended"], totals["tasks"], note)
@@ -197,7 +198,7 @@ class _Story:
         session = await api.post(f"/repositories/{self._repository_id}/verify", {"level": "read"})
         state: dict[str, Any] = {}
         with progress_bar("verification") as bar:
-            async for state in api.watch(session["id"]):
+            async for state in api.watch(session["id"], within_s=SESSION_S):
                 bar.update(state["totals"]["tasks_ended"], max(1, state["totals"]["tasks"]))
         self._step(f"verification of every stored byte ended: {state['state']}")
         return 0 if state["state"] == "success" else 1
