@@ -36,7 +36,7 @@ class NewRepository(Request):
     """A repository that exists (`strongroom repo init`) and the pool that can reach it."""
 
     name: Name
-    url: Line = Field(description="Path as the proxies see it, s3://… or az://…")
+    url: Line = Field(description="Path as the proxies see it")
     passphrase: Secret
     pool: Word = "default"
 

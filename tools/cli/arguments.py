@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from repository import Places, Repository
 
 RepoArgument = Annotated[
-    str, typer.Argument(metavar="REPO", help="Repository: a path, s3://... or az://...")
+    str, typer.Argument(metavar="REPO", help="Repository: a path (object storage comes later)")
 ]
 PointArgument = Annotated[
     str,
