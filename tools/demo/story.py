@@ -77,23 +77,14 @@ async def installation(data_dir: Path) -> AsyncIterator[InstallationInfo]:
     ready: asyncio.Future[InstallationInfo] = asyncio.get_running_loop().create_future()
     options = InstallationOptions(data_dir=data_dir, port=0)
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(run_installation(options, ready.set_result))
-        owner = asyncio.current_task()
-        assert owner is not None
-
-        def ended(_: asyncio.Task[None]) -> None:
-            owner.cancel()  # Ctrl-C stopped the installation: nothing is left to be done here
-
-        running.add_done_callback(ended)
-        async with asyncio.timeout(START_S):
-            info = await ready
+        stop = asyncio.Event()
+        group.create_task(run_installation(options, ready.set_result, stop))
         try:
+            async with asyncio.timeout(START_S):
+                info = await ready
             yield info
         finally:
-            running.remove_done_callback(ended)
-            if not running.done():
-                os.kill(os.getpid(), signal.SIGTERM)  # every child is stopped in order
-                await asyncio.wait({running})
+            stop.set()  # every child is stopped in order; the group waits for it
 
 
 class _Story:
@@ -111,6 +102,11 @@ class _Story:
         sys.stdout.flush()
 
     async def run(self) -> int:
+        """The whole story; Ctrl-C cancels it, and everything that was started is stopped."""
+        this, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert this is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, this.cancel)
         self._step("starting an emulated tenant, PostgreSQL, NATS, server and two proxies")
         async with (
             emulated_tenant(self._folder / "emulator") as tenant,
@@ -272,11 +268,12 @@ class _Story:
         )
         say("Ctrl-C ends it and removes everything")
         sys.stdout.flush()
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopped.set)
-        await stopped.wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            assert this is not None
+            this.uncancel()  # asked for: the demo itself went well
 
 
 def _kill_proxy(info: InstallationInfo) -> None:

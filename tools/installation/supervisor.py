@@ -4,6 +4,7 @@ opposite order. The first Ctrl-C stops politely, the second at once.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -299,36 +300,43 @@ def _socket_folder() -> Path:
 
 
 async def run_installation(
-    options: InstallationOptions, ready: Callable[[InstallationInfo], None]
+    options: InstallationOptions,
+    ready: Callable[[InstallationInfo], None],
+    stop: asyncio.Event | None = None,
 ) -> None:
     """
-    Run a whole installation until SIGINT or SIGTERM.
+    Run a whole installation until `stop` is set.
 
     Args:
         options: what was asked for.
         ready: called once, when everything answers.
+        stop: None: SIGINT and SIGTERM stop it, a second one at once.
 
     Raises:
         UsageError: the data folder is in use or damaged, or a program is missing.
         Unavailable: a part did not become ready.
     """
     layout = Layout(options.data_dir.absolute())
-    stop, kill = asyncio.Event(), asyncio.Event()
-
-    def told() -> None:
-        if stop.is_set():
-            kill.set()
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told)
-    with layout.held():
+    kill = asyncio.Event()
+    with layout.held(), contextlib.ExitStack() as stack:
+        if stop is None:
+            stop = asyncio.Event()
+            _listen_to_signals(stop, kill, stack)
         layout.remove_left_sockets()
         sockets = _socket_folder()
-        try:
-            await Supervisor(options, layout, sockets).run(ready, stop, kill)
-        finally:
-            shutil.rmtree(sockets, ignore_errors=True)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+        stack.callback(shutil.rmtree, sockets, ignore_errors=True)
+        await Supervisor(options, layout, sockets).run(ready, stop, kill)
+
+
+def _listen_to_signals(
+    stop: asyncio.Event, kill: asyncio.Event, stack: contextlib.ExitStack
+) -> None:
+    """The first SIGINT or SIGTERM sets `stop`, the second `kill`."""
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        (kill if stop.is_set() else stop).set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told)
+        stack.callback(loop.remove_signal_handler, number)
