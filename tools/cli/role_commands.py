@@ -5,14 +5,17 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from engine.errors import BackupError, UsageError
 from tools.cli.arguments import CacheDirOption, StateDirOption
 from tools.cli.errors import leaves
-from tools.cli.output import DONE, complain, facts, say
+from tools.cli.output import DONE, facts, say
+
+if TYPE_CHECKING:
+    from tools.emulator.serve import Emulator
 
 ThrottlingChoice = Literal["off", "real", "tiny"]
 
@@ -169,9 +172,23 @@ def emulator(
             org_file=org,
             throttling=throttling,
         )
-        complain("serving an emulated tenant; Ctrl-C stops it")
-        until_stopped(serve(options))
+        until_stopped(serve(options, _announce))
     return DONE
+
+
+def _announce(emulator: "Emulator") -> None:
+    facts(
+        {
+            "Graph": emulator.graph_url,
+            "authority": emulator.authority,
+            "CONNECT proxy": emulator.proxy_url,
+            "control": f"{emulator.control_url} (token in {emulator.options.data_dir}/control.json)",
+            "CA file": str(emulator.ca_file),
+            "users": str(len(emulator.tenant.users)),
+        }
+    )
+    say("Ctrl-C stops it")
+    sys.stdout.flush()
 
 
 def _host_port(text: str) -> tuple[str, int]:
