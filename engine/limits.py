@@ -23,7 +23,6 @@ RUN_CHUNKS_MAX = 1 << 20
 OBJECT_PLAIN_BYTES_MAX = 256 * MIB  # a sealed single-frame object, decompressed
 
 CATALOG_PARTS_PER_LEVEL_MAX = 8
-CATALOG_PART_BYTES_MAX = 1 << 30
 CELL_COMMITS_MAX = 100_000
 NAME_BYTES_MAX = 1024  # of an object in the store
 

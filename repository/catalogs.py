@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from engine.catalog import Row, decode_catalog_part, decode_parts, encode_catalog_part, rows_of
+from engine.catalog import Row, decode_catalog_part, encode_catalog_part, row_at, rows_of
 from engine.manifest import CatalogPart, part_from
 from repository.reader import Reader
 
@@ -81,10 +81,7 @@ class Catalog:
         place = self._index.get(row_id)
         if place is None:
             return None
-        table, number = self._tables[place >> 32], place & 0xFFFFFFFF
-        values = {name: table.column(name)[number].as_py() for name in table.schema.names}
-        values["parts"] = decode_parts(values["parts"])
-        return Row(**values)
+        return row_at(self._tables[place >> 32], place & 0xFFFFFFFF)
 
     def rows(self) -> Iterator[Row]:
         """All live rows: part by part, each in its order."""

@@ -7,7 +7,7 @@ many parts are best read.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from engine.chunker import chunk_id
 from engine.errors import Corruption, NotFound
@@ -108,6 +108,3 @@ class Reader:
             if location is not None:
                 return location.pack, location.frame.offset
         return "", 0
-
-
-ReadPart = Callable[[Part], Iterator[bytes]]

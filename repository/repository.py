@@ -58,7 +58,6 @@ class Repository:
         self.reader = Reader(store, keys, self.uuid, self.index)
         self.entries = Entries()
         self._lock = threading.RLock()
-        self._sessions = 0
         self._state: State | None = None
         try:
             self.refresh()

@@ -26,7 +26,6 @@ from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.entries import Entry
 from repository.layout import (
-    GENERATIONS,
     KEYS,
     MANIFESTS,
     PACKS,
@@ -134,10 +133,9 @@ class _Verifier:
         for manifest, error in self._repository.entries.damaged.items():
             if manifest_name(manifest) not in told:
                 self._report.add(manifest_name(manifest), error)
-        prefixes = (RUNS, MANIFESTS, PACKS, GENERATIONS)
         named = {*names}
         self._report.unreferenced = sum(
-            1 for n in self._sizes if n.startswith(prefixes[:2]) and n not in named
+            1 for n in self._sizes if n.startswith((RUNS, MANIFESTS)) and n not in named
         )
         for name in self._sizes:
             if name.startswith(KEYS):

@@ -5,7 +5,6 @@ Nothing is overwritten: the destination must be new or empty. Folders come first
 come after all files, so that nothing is ever written through one.
 """
 
-import contextlib
 import errno
 import os
 from dataclasses import dataclass, field
@@ -187,9 +186,8 @@ class _Export:
                 self._problem(row, reason)
         if not is_link:
             os.chmod(target, meta.mode)
-        with contextlib.suppress(NotImplementedError):
-            modified_ns = row.modified_ns if meta.modified_ns is None else meta.modified_ns
-            os.utime(target, ns=(modified_ns, modified_ns), follow_symlinks=False)
+        modified_ns = row.modified_ns if meta.modified_ns is None else meta.modified_ns
+        os.utime(target, ns=(modified_ns, modified_ns), follow_symlinks=False)
 
     def _problem(self, row: Row, reason: str) -> None:
         self._result.problems.append(TreeProblem(row.id, "changed", reason))

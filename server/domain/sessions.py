@@ -20,7 +20,6 @@ SessionState = Literal["queued", "running", "stopping", "success", "warning", "f
 TaskState = Literal["queued", "leased", "success", "warning", "failed", "stopped"]
 SessionEnd = Literal["success", "warning", "failed", "stopped"]
 
-SESSION_STATES: tuple[SessionState, ...] = get_args(SessionState)
 TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
 SESSION_ENDS: frozenset[str] = frozenset(get_args(SessionEnd))
 TASK_ENDS: frozenset[str] = frozenset({"success", "warning", "failed", "stopped"})

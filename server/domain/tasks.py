@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 from proxy.contract import EntryRef, ObjectRef, Task, Workload
 
 WORKLOADS: tuple[str, ...] = get_args(Workload)
-JOB_WORKLOADS: tuple[Workload, ...] = ("mail", "drives")
 
 Row = Mapping[str, Any]
 

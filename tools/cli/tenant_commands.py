@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from proxy.pipeline.standalone import SessionProgress, SessionResult
     from repository import Repository
 
-ORGANIZATION_BYTES_MAX = 256 * 1024
 PROBLEMS_SHOWN_MAX = 100
 
 
