@@ -29,7 +29,12 @@ def _kernel(name: str) -> ModuleType:
     return importlib.import_module(f"cext.reference.{name}")
 
 
+digest = _kernel("digest")
+filebatch = _kernel("filebatch")
 gear = _kernel("gear")
+mime = _kernel("mime")
+runs = _kernel("runs")
+spans = _kernel("spans")
 implementation = "reference" if gear.__name__.startswith("cext.reference") else "compiled"
 
-__all__ = ["gear", "implementation"]
+__all__ = ["digest", "filebatch", "gear", "implementation", "mime", "runs", "spans"]

@@ -1,0 +1,201 @@
+# cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Spans of a buffer and references of chunks; see cext/reference/spans.py, the oracle."""
+
+from array import array
+
+from cpython cimport array as arrays
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.math cimport log2
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+REFERENCE_BYTES = 36
+DENSE_SAMPLE_BYTES = 4096
+DENSE_ENTROPY_BITS = 7.5
+
+cdef enum:
+    REFERENCE = 36
+    SAMPLE = 4096
+
+cdef arrays.array _NUMBERS = array("Q")
+cdef arrays.array _SMALL = array("I")
+
+
+cdef int _check(const uint64_t[::1] spans, uint64_t length) except -1:
+    cdef Py_ssize_t i
+    if spans.shape[0] % 2:
+        raise ValueError("a span without an end")
+    for i in range(0, spans.shape[0], 2):
+        if spans[i] > spans[i + 1] or spans[i + 1] > length:
+            raise ValueError("a span outside its buffer")
+    return 0
+
+
+def gather(const unsigned char[::1] data, const uint64_t[::1] spans):
+    """The bytes of the spans joined."""
+    cdef Py_ssize_t n = spans.shape[0] // 2
+    cdef Py_ssize_t i
+    cdef uint64_t size
+    cdef uint64_t total = 0
+    cdef char* target
+    _check(spans, data.shape[0])
+    for i in range(n):
+        total += spans[2 * i + 1] - spans[2 * i]
+    made = PyBytes_FromStringAndSize(NULL, total)
+    if total == 0:
+        return made
+    target = PyBytes_AS_STRING(made)
+    with nogil:
+        for i in range(n):
+            size = spans[2 * i + 1] - spans[2 * i]
+            memcpy(target, &data[0] + spans[2 * i], size)
+            target += size
+    return made
+
+
+def select(const uint64_t[::1] spans, const uint32_t[::1] among):
+    """The spans numbered in `among` (uint32)."""
+    cdef Py_ssize_t n = among.shape[0]
+    cdef Py_ssize_t i
+    cdef arrays.array made = arrays.clone(_NUMBERS, 2 * n, zero=False)
+    for i in range(n):
+        if 2 * <uint64_t> among[i] + 1 >= <uint64_t> spans.shape[0]:
+            raise ValueError("a number outside the spans")
+        made.data.as_ulonglongs[2 * i] = spans[2 * <Py_ssize_t> among[i]]
+        made.data.as_ulonglongs[2 * i + 1] = spans[2 * <Py_ssize_t> among[i] + 1]
+    return made
+
+
+def groups(const uint64_t[::1] spans, const unsigned char[::1] mask, held, uint64_t target):
+    """How chunks fill frames of two kinds, in order."""
+    cdef Py_ssize_t n = mask.shape[0]
+    cdef Py_ssize_t i
+    cdef int kind
+    cdef uint64_t sizes[2]
+    cdef Py_ssize_t counts[2]
+    if spans.shape[0] != 2 * n:
+        raise ValueError("a kind for every span")
+    sizes[0], sizes[1] = held
+    counts[0] = counts[1] = 0
+    numbers = (arrays.clone(_SMALL, n, zero=False), arrays.clone(_SMALL, n, zero=False))
+    cdef uint32_t[::1] plain = numbers[0]
+    cdef uint32_t[::1] dense = numbers[1]
+    made = []
+    for i in range(n):
+        kind = mask[i]
+        if kind > 1 or spans[2 * i] > spans[2 * i + 1]:
+            raise ValueError("a kind for every span")
+        if kind:
+            dense[counts[1]] = i
+        else:
+            plain[counts[0]] = i
+        counts[kind] += 1
+        sizes[kind] += spans[2 * i + 1] - spans[2 * i]
+        if sizes[kind] >= target:
+            made.append((kind, numbers[kind][:counts[kind]], True))
+            counts[kind] = 0
+            sizes[kind] = 0
+    for kind in range(2):
+        if counts[kind]:
+            made.append((kind, numbers[kind][:counts[kind]], False))
+    return made
+
+
+def references(const unsigned char[::1] ids, const uint64_t[::1] spans):
+    """References of chunks with these ids (32 bytes each) and spans."""
+    cdef Py_ssize_t n = ids.shape[0] // 32
+    cdef Py_ssize_t i
+    cdef uint64_t size
+    cdef unsigned char* target
+    if ids.shape[0] % 32 or spans.shape[0] != 2 * n:
+        raise ValueError("ids and spans of different number")
+    made = PyBytes_FromStringAndSize(NULL, n * REFERENCE)
+    target = <unsigned char*> PyBytes_AS_STRING(made)
+    for i in range(n):
+        if spans[2 * i] > spans[2 * i + 1] or spans[2 * i + 1] - spans[2 * i] > 0xFFFFFFFF:
+            raise ValueError("an impossible span")
+        size = spans[2 * i + 1] - spans[2 * i]
+        memcpy(target, &ids[32 * i], 32)
+        _put_length(target + 32, <uint32_t> size)
+        target += REFERENCE
+    return made
+
+
+cdef inline void _put_length(unsigned char* target, uint32_t size) noexcept nogil:
+    target[0] = size & 0xFF
+    target[1] = (size >> 8) & 0xFF
+    target[2] = (size >> 16) & 0xFF
+    target[3] = size >> 24
+
+
+cdef inline uint32_t _length(const unsigned char* reference) noexcept nogil:
+    return (reference[32] | (<uint32_t> reference[33] << 8)
+            | (<uint32_t> reference[34] << 16) | (<uint32_t> reference[35] << 24))
+
+
+def take(const unsigned char[::1] references, const uint32_t[::1] among):
+    """The references numbered in `among` (uint32), joined."""
+    cdef Py_ssize_t n = among.shape[0]
+    cdef Py_ssize_t held = references.shape[0] // REFERENCE
+    cdef Py_ssize_t i
+    cdef char* target
+    if references.shape[0] % REFERENCE:
+        raise ValueError("references cut short")
+    made = PyBytes_FromStringAndSize(NULL, n * REFERENCE)
+    target = PyBytes_AS_STRING(made)
+    for i in range(n):
+        if among[i] >= held:
+            raise ValueError("a number outside the references")
+        memcpy(target + i * REFERENCE, &references[<Py_ssize_t> among[i] * REFERENCE], REFERENCE)
+    return made
+
+
+def of_references(const unsigned char[::1] references):
+    """Spans of chunks that lie one after the other, from their references."""
+    cdef Py_ssize_t n = references.shape[0] // REFERENCE
+    cdef Py_ssize_t i
+    cdef uint64_t at = 0
+    cdef arrays.array made
+    if references.shape[0] % REFERENCE:
+        raise ValueError("references cut short")
+    made = arrays.clone(_NUMBERS, 2 * n, zero=False)
+    for i in range(n):
+        made.data.as_ulonglongs[2 * i] = at
+        at += _length(&references[i * REFERENCE])
+        made.data.as_ulonglongs[2 * i + 1] = at
+    return made
+
+
+def dense(const unsigned char[::1] data, const uint64_t[::1] spans):
+    """One byte per span: 1 if it looks incompressible (order-0 entropy of a sample), else 0."""
+    cdef Py_ssize_t n = spans.shape[0] // 2
+    cdef Py_ssize_t i
+    cdef char* target
+    _check(spans, data.shape[0])
+    made = PyBytes_FromStringAndSize(NULL, n)
+    target = PyBytes_AS_STRING(made)
+    with nogil:
+        for i in range(n):
+            target[i] = (spans[2 * i + 1] - spans[2 * i] >= SAMPLE // 4
+                         and _is_dense(&data[0] + spans[2 * i], spans[2 * i + 1] - spans[2 * i]))
+    return made
+
+
+cdef bint _is_dense(const unsigned char* piece, uint64_t size) noexcept nogil:
+    cdef uint32_t counts[256]
+    cdef uint64_t step = size // SAMPLE
+    cdef uint64_t taken = 0
+    cdef uint64_t at = 0
+    cdef double total = 0
+    cdef int i
+    memset(counts, 0, sizeof(counts))
+    if step == 0:
+        step = 1
+    while at < size and taken < SAMPLE:
+        counts[piece[at]] += 1
+        at += step
+        taken += 1
+    for i in range(256):
+        if counts[i]:
+            total += counts[i] * log2(counts[i])
+    return log2(taken) - total / taken > 7.5
