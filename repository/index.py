@@ -1,35 +1,49 @@
 """
 Where every chunk is: a local cache of the runs that the state names.
 
-LMDB holds it (one environment for a path in a process, never across a fork). It is rebuilt from the runs on the store when it
-is lost or when the machine went down without closing it; a killed process leaves it whole.
+The cache is the runs themselves, decrypted: immutable files, memory-mapped, merged level by level, a Bloom filter behind
+the rows of each. A file is written under a temporary name, synced and renamed, so whatever has a good head is whole; it is
+never changed and holds no lock. Any number of threads and processes share the folder; a file that is gone, damaged or
+holds a run no longer named costs another read of the store.
 """
 
-import fcntl
+import contextlib
+import mmap
 import os
-import shutil
+import secrets
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-import lmdb
+from blake3 import blake3
+from typing_extensions import Buffer
 
-from engine.errors import Unavailable
-from engine.frame import Codec, FrameInfo
-from engine.ids import ChunkId, ObjectId
-from engine.run import Run
+from cext import runs
+from engine.errors import InternalError, Unavailable
+from engine.frame import FrameInfo
+from engine.ids import CHUNK_ID_BYTES, ChunkId, ObjectId
+from engine.run import COUNTS_BYTES, ROW_BYTES, Run, decode_run, plan_merge, runs_to_merge, view_run
 from engine.seal import ObjectClass
-from repository.ambient import boot_id
 
-MAP_BYTES_MAX = 1 << 38  # sparse; 256 GiB of address space
-_CHUNK = struct.Struct("<IIII")  # run number, frame, offset, length
-_FRAME_KEY = struct.Struct(">II")
-_FRAME = struct.Struct("<32sB16sQIIIIIB32s")
-READERS_MAX = 512
-READERS_TABLE_BYTES = 64 * 1024  # more than LMDB wants for them
-_MARKER = "opened-in-boot"
+NOT_FOUND = 2**64 - 1
+PLACES_CACHED_MAX = 1 << 16
+PENDING_CHUNKS_MAX = 1 << 20  # runs from the store wait in memory up to this, then become a file
+STALE_TEMPORARY_S = 3600
+_MAGIC = b"SRINDEX1"
+_SUFFIX = ".seg"
+_HEAD = struct.Struct("<8sIIQQ32s")  # magic, runs, 0, bytes of the run, of the filter, checksum
+_NAME_BYTES = 32
+_ALIGNMENT = 64
+_TALLY_ROWS = 1 << 18
+
+assert _HEAD.size == _ALIGNMENT
+
+Usable = Callable[[ObjectClass, ObjectId], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,198 +57,405 @@ class Location:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class FramePlace:
+    """Where a frame is, and how to open it."""
+
+    pack: ObjectId
+    object_class: ObjectClass
+    info: FrameInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One file of the cache: some runs as one, and their filter."""
+
+    path: Path
+    names: frozenset[str]
+    run: Run
+    bloom: memoryview
+    file_bytes: int
+
+    def place(self, number: int) -> FramePlace:
+        frame = self.run.frame(number)
+        pack, object_class = self.run.packs[frame.pack]
+        return FramePlace(pack, object_class, frame.info)
+
+    def lookup(
+        self, ids: Buffer, among: "array[int] | None"
+    ) -> "tuple[array[int], array[int], array[int]]":
+        """Positions missing, positions found, rows found."""
+        missing, found, places = runs.lookup(self.run.rows, self.bloom, ids, among)
+        return missing, found, places
+
+    def absent(
+        self, ids: Buffer, among: "array[int] | None", usable: Usable | None
+    ) -> "array[int]":
+        missing, found, places = self.lookup(ids, among)
+        if usable is None or not found:
+            return missing
+        packs = runs.pack_numbers(self.run.rows, self.run.frames, places)
+        verdicts = {pack: self._usable(pack, usable) for pack in set(packs)}
+        if all(verdicts.values()):
+            return missing
+        refused = [p for p, pack in zip(found, packs, strict=True) if not verdicts[pack]]
+        return array("I", sorted([*missing, *refused]))
+
+    def _usable(self, pack: int, usable: Usable) -> bool:
+        name, object_class = self.run.packs[pack]
+        return usable(object_class, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """Sums over distinct chunks."""
+
+    chunks: int
+    chunk_bytes: int
+    packs: dict[tuple[ObjectClass, ObjectId], int]
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """The segments of one state. Of a chunk in several of them the first one counts."""
+
+    segments: tuple[_Segment, ...]
+    places: dict[int, FramePlace] = field(default_factory=dict)
+    sums: _Tally | None = None
+
+    def place(self, handle: int) -> FramePlace:
+        place = self.places.get(handle)
+        if place is None:
+            place = self.segments[handle >> 32].place(handle & 0xFFFFFFFF)
+            if len(self.places) >= PLACES_CACHED_MAX:
+                self.places.clear()
+            self.places[handle] = place
+        return place
+
+    def tally(self) -> _Tally:
+        """Counted at the first call; a chunk counts where it is found."""
+        if self.sums is None:
+            chunks = chunk_bytes = 0
+            packs: dict[tuple[ObjectClass, ObjectId], int] = {}
+            for number, segment in enumerate(self.segments):
+                counts = array("Q", bytes(8 * len(segment.run.packs)))
+                for rows in _pieces(segment.run.rows):
+                    first = self._not_before(number, rows)
+                    chunks += len(rows) // ROW_BYTES if first is None else len(first)
+                    chunk_bytes += runs.tally(rows, segment.run.frames, first, counts)
+                for (pack, object_class), count in zip(segment.run.packs, counts, strict=True):
+                    key = object_class, pack
+                    packs[key] = packs.get(key, 0) + count
+            self.sums = _Tally(chunks, chunk_bytes, {k: n for k, n in packs.items() if n})
+        return self.sums
+
+    def _not_before(self, number: int, rows: memoryview) -> "array[int] | None":
+        """Which of `rows` have ids that no segment before `number` has; None for all."""
+        if not number:
+            return None
+        ids = runs.row_ids(rows)
+        first: array[int] | None = None
+        for segment in self.segments[:number]:
+            first, _, _ = segment.lookup(ids, first)
+        return first
+
+
+def _names(segments: Iterable[_Segment]) -> frozenset[str]:
+    return frozenset[str]().union(*(segment.names for segment in segments))
+
+
+def _rank(segment: _Segment) -> tuple[int, str]:
+    """Large segments come first: most chunks are found in them."""
+    return -segment.run.chunk_count, segment.path.name
+
+
+def _pieces(rows: memoryview) -> Iterator[memoryview]:
+    step = _TALLY_ROWS * ROW_BYTES
+    for at in range(0, len(rows), step):
+        yield rows[at : at + step]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    Where chunks are, in columns, one row for each id asked for.
+
+    Attributes:
+        frames: handles for `place`, NOT_FOUND where the chunk is in no run. They sort by pack and by place in the pack,
+            and mean something to this answer alone.
+        offsets, lengths: of the chunk in the plain bytes of its frame; 0 where it is not found.
+    """
+
+    frames: "array[int]"
+    offsets: "array[int]"
+    lengths: "array[int]"
+    _snapshot: _Snapshot
+
+    def place(self, handle: int) -> FramePlace:
+        """The frame of a handle. Corruption if the cache is damaged there."""
+        return self._snapshot.place(handle)
+
+
 class Index:
     """Chunk id to location over all named runs. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._closed = False
-        self._environment = _acquire(folder)
+        self._lock = threading.Lock()  # one sync at a time; readers take the snapshot as it is
+        self._snapshot: _Snapshot | None = _Snapshot(())
         try:
-            self._chunks = self._environment.open_db(b"chunks")
-            self._frames = self._environment.open_db(b"frames")
-            self._runs = self._environment.open_db(b"runs")
-        except lmdb.Error as error:
-            _release(folder)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _remove_stale_temporaries(folder)
+        except OSError as error:
             raise unusable(folder, error) from error
 
     def close(self) -> None:
         """Let go of the cache; it stays for the next time. A second time does nothing."""
-        if not self._closed:
-            self._closed = True
-            _release(self._folder)
+        with self._lock:
+            self._snapshot = None
 
-    def sync(self, named: Sequence[str], load: Callable[[str], Run]) -> None:
-        """Make the cache hold exactly the named runs; `load` reads one from the store."""
-        try:
-            self._sync(named, load)
-        except lmdb.Error as error:
-            raise unusable(self._folder, error) from error
+    def _current(self) -> _Snapshot:
+        snapshot = self._snapshot
+        if snapshot is None:
+            raise InternalError("the index is closed")
+        return snapshot
 
-    def _sync(self, named: Sequence[str], load: Callable[[str], Run]) -> None:
-        with self._environment.begin(db=self._runs) as transaction:
-            held = {bytes(k).decode() for k, _ in transaction.cursor()}
-        wanted = set(named)
-        if held - wanted:
-            self._clear()
-            held = set()
-        for run in named:
-            if run not in held:
-                self._add(run, load(run))
-                held.add(run)
+    # -- reading ---------------------------------------------------------------------------------
 
-    def _clear(self) -> None:
-        with self._environment.begin(write=True) as transaction:
-            for database in (self._chunks, self._frames, self._runs):
-                transaction.drop(database, delete=False)
+    def absent(self, ids: Buffer, usable: Usable | None = None) -> "array[int]":
+        """
+        Positions, rising, of the ids (32 bytes each, joined) that no usable pack holds.
 
-    def _add(self, name: str, run: Run) -> None:
-        with self._environment.begin(write=True) as transaction:
-            if transaction.get(name.encode(), db=self._runs) is not None:
-                return
-            number: int = transaction.stat(self._runs)["entries"]
-            frames = []
-            for ordinal, frame in enumerate(run.frames):
-                pack, object_class = run.packs[frame.pack]
-                frames.append(
-                    (_FRAME_KEY.pack(number, ordinal), _encode(pack, object_class, frame.info))
-                )
-            chunks = [
-                (chunk.chunk, _CHUNK.pack(number, chunk.frame, chunk.offset, chunk.length))
-                for chunk in run.chunks
-            ]
-            transaction.cursor(db=self._frames).putmulti(frames, append=False)
-            transaction.cursor(db=self._chunks).putmulti(chunks, overwrite=False)
-            transaction.put(name.encode(), _FRAME_KEY.pack(number, len(chunks)), db=self._runs)
+        Args:
+            usable: whether chunks in a pack may be referred to; asked once for a pack and call. None: all are.
+        """
+        among: array[int] | None = None
+        for segment in self._current().segments:
+            among = segment.absent(ids, among, usable)
+        if among is None:
+            return array("I", range(memoryview(ids).nbytes // CHUNK_ID_BYTES))
+        return among
+
+    def find(self, ids: Buffer) -> Found:
+        """Where the chunks of `ids` (32 bytes each, joined) are."""
+        snapshot = self._current()
+        count = memoryview(ids).nbytes // CHUNK_ID_BYTES
+        frames = array("Q", b"\xff" * (8 * count))
+        offsets, lengths = array("I", bytes(4 * count)), array("I", bytes(4 * count))
+        among: array[int] | None = None
+        for number, segment in enumerate(snapshot.segments):
+            among, found, places = segment.lookup(ids, among)
+            runs.scatter(segment.run.rows, found, places, number, frames, offsets, lengths)
+            if not among:
+                break
+        return Found(frames, offsets, lengths, snapshot)
 
     def locate(self, chunk: ChunkId) -> Location | None:
         """Where a chunk is, or None."""
-        with self._environment.begin(db=self._chunks) as transaction:
-            value = transaction.get(chunk)
-            if value is None:
-                return None
-            number, frame, offset, length = _CHUNK.unpack(value)
-            record = transaction.get(_FRAME_KEY.pack(number, frame), db=self._frames)
-        if record is None:
+        found = self.find(chunk)
+        if found.frames[0] == NOT_FOUND:
             return None
-        pack, object_class, info = _decode(record)
-        return Location(pack, object_class, info, offset, length)
-
-    def locations(self) -> Iterator[tuple[ChunkId, Location]]:
-        """Every chunk with its location, by id."""
-        with self._environment.begin() as transaction:
-            for chunk, value in transaction.cursor(db=self._chunks):
-                number, frame, offset, length = _CHUNK.unpack(value)
-                record = transaction.get(_FRAME_KEY.pack(number, frame), db=self._frames)
-                assert record is not None, "frames are written with their chunks"
-                pack, object_class, info = _decode(record)
-                yield ChunkId(bytes(chunk)), Location(pack, object_class, info, offset, length)
+        place = found.place(found.frames[0])
+        return Location(
+            place.pack, place.object_class, place.info, found.offsets[0], found.lengths[0]
+        )
 
     def count(self) -> int:
         """Number of distinct chunks."""
-        with self._environment.begin(db=self._chunks) as transaction:
-            return int(transaction.stat(self._chunks)["entries"])
+        return self._current().tally().chunks
 
+    def chunk_bytes(self) -> int:
+        """Plain bytes of distinct chunks."""
+        return self._current().tally().chunk_bytes
 
-def _encode(pack: ObjectId, object_class: ObjectClass, info: FrameInfo) -> bytes:
-    return _FRAME.pack(
-        bytes.fromhex(pack),
-        object_class,
-        info.identity,
-        info.offset,
-        info.stored_bytes,
-        info.plain_bytes,
-        info.ordinal,
-        info.epoch,
-        info.dictionary,
-        info.codec,
-        info.salt,
-    )
+    def pack_counts(self) -> dict[tuple[ObjectClass, ObjectId], int]:
+        """Every pack in which chunks are found, with their number; each chunk counts once."""
+        return dict(self._current().tally().packs)
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the files in use; memory of theirs is file-backed and shared."""
+        return sum(segment.file_bytes for segment in self._current().segments)
 
-def _decode(record: bytes) -> tuple[ObjectId, ObjectClass, FrameInfo]:
-    pack, object_class, identity, offset, stored, plain, ordinal, epoch, dictionary, codec, salt = (
-        _FRAME.unpack(record)
-    )
-    info = FrameInfo(
-        identity, offset, stored, plain, ordinal, epoch, dictionary, Codec(codec), salt
-    )
-    return ObjectId(pack.hex()), ObjectClass(object_class), info
+    # -- following the state ---------------------------------------------------------------------
 
+    def sync(self, named: Sequence[str], load: Callable[[str], bytes]) -> None:
+        """
+        Make the cache hold exactly the named runs.
 
-_open_environments: dict[Path, tuple[lmdb.Environment, int]] = {}
-_registry_lock = threading.Lock()
+        Args:
+            named: run ids, 64 hex digits each. load: reads the plain bytes of one from the store; its errors pass.
 
+        Raises:
+            Corruption: a run is not one. Unavailable: the folder cannot be used.
+        """
+        with self._lock:
+            wanted = frozenset(named)
+            held = self._current().segments
+            if _names(held) == wanted:
+                return
+            with self._translated():
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                segments = self._cover(wanted, held)
+            segments += self._load(named, segments, load)
+            with self._translated():
+                segments = self._levelled(segments)
+                self._remove_others(segments)
+            self._snapshot = _Snapshot(tuple(sorted(segments, key=_rank)))
 
-def _acquire(folder: Path) -> lmdb.Environment:
-    """One environment for a path in this process, counted."""
-    with _registry_lock:
-        environment, users = _open_environments.get(folder, (None, 0))
-        if environment is None:
-            environment = _open(folder)
-        _open_environments[folder] = (environment, users + 1)
-        return environment
-
-
-def _release(folder: Path) -> None:
-    with _registry_lock:
-        environment, users = _open_environments[folder]
-        if users > 1:
-            _open_environments[folder] = (environment, users - 1)
-            return
-        del _open_environments[folder]
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            environment.sync(True)
-        except lmdb.Error:
-            (folder / _MARKER).unlink(missing_ok=True)  # not whole: read from the store again
-        environment.close()
+            yield
+        except OSError as error:
+            raise unusable(self._folder, error) from error
+
+    def _cover(self, wanted: frozenset[str], held: Sequence[_Segment]) -> list[_Segment]:
+        """Segments that hold wanted runs only, each run once, large ones first."""
+        known = {segment.path: segment for segment in held}
+        for path in self._folder.glob("*" + _SUFFIX):
+            if path not in known and (segment := _open(path)) is not None:
+                known[path] = segment
+        chosen: list[_Segment] = []
+        covered: set[str] = set()
+        for segment in sorted(known.values(), key=_rank):
+            if segment.names <= wanted and not segment.names & covered:
+                chosen.append(segment)
+                covered |= segment.names
+        return chosen
+
+    def _load(
+        self, named: Sequence[str], held: Sequence[_Segment], load: Callable[[str], bytes]
+    ) -> list[_Segment]:
+        """Files of the runs that are not held; small runs are put into one file at once."""
+        covered = _names(held)
+        made: list[_Segment] = []
+        waiting: dict[str, Run] = {}
+        for name in dict.fromkeys(named):
+            if name in covered:
+                continue
+            waiting[name] = decode_run(load(name))
+            if sum(run.chunk_count for run in waiting.values()) >= PENDING_CHUNKS_MAX:
+                made.append(self._put(waiting))
+                waiting = {}
+        if waiting:
+            made.append(self._put(waiting))
+        return made
+
+    def _put(self, loaded: Mapping[str, Run]) -> _Segment:
+        with self._translated():
+            return self._write(frozenset(loaded), list(loaded.values()))
+
+    def _levelled(self, segments: list[_Segment]) -> list[_Segment]:
+        """Merge until no level holds too many."""
+        while chosen := runs_to_merge([segment.run.chunk_count for segment in segments]):
+            sources = [segments[place] for place in chosen]
+            merged = self._write(_names(sources), [segment.run for segment in sources])
+            segments = [s for place, s in enumerate(segments) if place not in chosen]
+            segments.append(merged)
+        return segments
+
+    def _remove_others(self, segments: Sequence[_Segment]) -> None:
+        """Take away what is not in use here; another process that has it mapped keeps its bytes."""
+        used = {segment.path for segment in segments}
+        for path in self._folder.glob("*" + _SUFFIX):
+            if path not in used:
+                path.unlink(missing_ok=True)
+
+    def _write(self, names: frozenset[str], sources: Sequence[Run]) -> _Segment:
+        """Make the file that holds `sources` as one run."""
+        listed = b"".join(sorted(bytes.fromhex(name) for name in names))
+        path = self._folder / (blake3(listed).hexdigest() + _SUFFIX)
+        temporary = self._folder / f"{secrets.token_hex(8)}.tmp"
+        try:
+            with open(temporary, "x+b") as file:
+                _write_segment(file, listed, sources)
+                os.fsync(file.fileno())
+            segment = _open(temporary)
+            temporary.rename(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(self._folder)
+        if segment is None:
+            raise InternalError("a segment of the index was not written whole")
+        return _Segment(path, segment.names, segment.run, segment.bloom, segment.file_bytes)
 
 
-def _open(folder: Path) -> lmdb.Environment:
+def _write_segment(file: BinaryIO, names: bytes, sources: Sequence[Run]) -> None:
     """
-    Open or make the cache.
+    `head 64 | run names, 32 each, rising | run | fill to 64 | filter`; the head comes last, it says how many rows there are.
 
-    Nothing is synced while it is used, so it is only trusted when the machine has not gone down since it was opened:
-    the marker keeps the boot in which that was.
+    The checksum is that of head (without it), names and counts of the run.
     """
+    merge = plan_merge(sources)
+    start = _HEAD.size + len(names)
+    file.seek(start + COUNTS_BYTES)
+    file.write(merge.tables)
+    rows_at = file.tell()
+    for rows in merge.rows():
+        file.write(rows)
+    end = file.tell()
+    file.flush()
+    chunks = (end - rows_at) // ROW_BYTES
+    with (
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
+        memoryview(view) as whole,
+        whole[rows_at:end] as written,
+    ):
+        bloom = runs.bloom_build(written)
+    file.write(bytes(-end % _ALIGNMENT))
+    file.write(bloom)
+    counts = merge.head(chunks)
+    head = _head(len(names) // _NAME_BYTES, end - start, len(bloom), names + counts)
+    file.seek(0)
+    file.write(head + names + counts)
+    file.flush()
+
+
+def _head(count: int, run_bytes: int, bloom_bytes: int, rest: bytes) -> bytes:
+    bare = _HEAD.pack(_MAGIC, count, 0, run_bytes, bloom_bytes, bytes(32))
+    return bare[:-32] + blake3(bare + rest).digest()
+
+
+def _open(path: Path) -> _Segment | None:
+    """Map a file of the cache; None if it is gone, cut short, damaged in its head or none of ours."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(folder.with_name(folder.name + ".lock"), "ab") as lock:
-            # two processes that open at once must not take each other's new folder for a stale one
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            return _open_locked(folder)
-    except (OSError, lmdb.Error) as error:
-        raise unusable(folder, error) from error
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < _HEAD.size + COUNTS_BYTES:
+                return None
+            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError:
+        return None
+    _, count, _, run_bytes, bloom_bytes, _ = _HEAD.unpack(view[: _HEAD.size])
+    start = _HEAD.size + count * _NAME_BYTES
+    bloom_at = start + run_bytes + -(start + run_bytes) % _ALIGNMENT
+    if bloom_at + bloom_bytes != size or bloom_bytes % _ALIGNMENT or not bloom_bytes:
+        return None
+    rest = bytes(view[_HEAD.size : start + COUNTS_BYTES])
+    if view[: _HEAD.size] != _head(count, run_bytes, bloom_bytes, rest):
+        return None
+    names = (rest[at : at + _NAME_BYTES].hex() for at in range(0, count * _NAME_BYTES, _NAME_BYTES))
+    run = view_run(view[start : start + run_bytes])
+    return _Segment(path, frozenset(names), run, view[bloom_at:], size)
 
 
-def _open_locked(folder: Path) -> lmdb.Environment:
-    marker = folder / _MARKER
-    if folder.exists() and (not marker.exists() or marker.read_text() != boot_id()):
-        shutil.rmtree(folder)
-    folder.mkdir(exist_ok=True, mode=0o700)
-    marker.write_text(boot_id())
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return _environment(folder)
-    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError):
-        for file in folder.glob("*.mdb"):
-            file.unlink()
-        return _environment(folder)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _environment(folder: Path) -> lmdb.Environment:
-    with open(folder / "lock.mdb", "ab") as readers:
-        # LMDB maps this file and writes to its holes; on a full disk that would end the process (SIGBUS)
-        os.posix_fallocate(readers.fileno(), 0, READERS_TABLE_BYTES)
-    environment = lmdb.open(
-        str(folder),
-        map_size=MAP_BYTES_MAX,
-        max_dbs=3,
-        sync=False,
-        metasync=False,
-        max_readers=READERS_MAX,
-    )
-    environment.reader_check()
-    return environment
+def _remove_stale_temporaries(folder: Path) -> None:
+    """What processes that died have left; an hour is more than any write takes."""
+    for path in folder.glob("*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > STALE_TEMPORARY_S:
+                path.unlink()
 
 
 def unusable(folder: Path, error: Exception) -> Unavailable:
