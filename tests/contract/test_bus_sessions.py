@@ -21,6 +21,7 @@ from proxy.contract import (
 from proxy.pipeline.context import StoppedEarly, TaskContext
 from server.bus import connection, outbox
 from server.bus.events import store_batch
+from server.database.connector import Row
 from server.orchestration import EVENTS_LOCK
 from tests.fixtures.control_plane import Plane, control_plane
 from tools.installation.nats_server import PrivateNats
@@ -33,6 +34,7 @@ class Script:
 
     def __init__(self) -> None:
         self.seen: list[Task] = []
+        self.deliveries: list[int] = []  # of the tasks with an object
         self.points: list[Task] = []
         self.broken: set[str] = set()
         self.release = asyncio.Event()
@@ -48,6 +50,7 @@ class Script:
         elif task.kind == "seal-point":
             self.points.append(task)
         elif task.object is not None:
+            self.deliveries.append(context.delivery)
             await self._backup(task, task.object.name, context)
 
     async def _backup(self, task: Task, name: str, context: TaskContext) -> None:
@@ -178,7 +181,7 @@ async def test_a_lost_message_is_published_again(
     script = Script()
     async with control_plane(database, nats_server.server_url, tmp_path) as plane:
         session = await plane.start(await plane.make_job(["ann"]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not (await plane.tasks(session))[0]["publications"]:
                 await asyncio.sleep(0.01)
         await plane.services.bus.stream.purge_stream("WORK")
@@ -217,8 +220,8 @@ async def test_a_lost_worker_is_replaced(
         script.release.set()
         async with plane.worker(script):
             assert (await plane.ended(session))["state"] == "success"
-        backup = (await plane.tasks(session))[1]
-        assert backup["deliveries"] == 2
+        assert len(script.deliveries) == 2
+        assert script.deliveries[0] < script.deliveries[1]
 
 
 async def test_a_task_that_kills_every_worker_is_given_up(
@@ -230,13 +233,13 @@ async def test_a_task_that_kills_every_worker_is_given_up(
     script.release.clear()
     async with control_plane(database, nats_server.server_url, tmp_path) as plane:
         session = await plane.start(await plane.make_job(["ann"]))
-        for delivery in range(1, 6):
-            async with plane.worker(script):
-                await _until_leased(plane, session, delivery)
-        async with plane.worker(script):
-            row = await plane.ended(session)
+        row = await _until_given_up(plane, session, script)
+        backup = (await plane.tasks(session))[1]
         assert (row["state"], row["error_code"]) == ("failed", "too-many-deliveries")
-        assert len([t for t in script.seen if t.kind == "backup"]) == 5
+        # On a slow machine a lease may end before its worker is killed: such a delivery counts too.
+        assert script.deliveries[0] == 1
+        assert script.deliveries[-1] <= 5
+        assert int(re.findall(r"\d+", backup["error"])[0]) > 5
 
 
 async def test_a_draining_worker_hands_its_task_back(
@@ -252,7 +255,7 @@ async def test_a_draining_worker_hands_its_task_back(
             async with plane.worker(script) as worker:
                 await _until_leased(plane, session, delivery)
                 worker.draining.set()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     while worker._leases:
                         await asyncio.sleep(0.01)
         script.release.set()
@@ -280,6 +283,25 @@ async def test_a_stopped_session_ends(
         assert states <= {"success", "stopped"}
         stream = await plane.services.bus.stream.stream_info("WORK")
         assert stream.state.messages == 0
+
+
+async def _until_given_up(plane: Plane, session: str, script: Script) -> Row:
+    """A new worker each time the task has killed one; the session once it has ended."""
+
+    async def one_life() -> Row | None:
+        begun = len(script.deliveries)
+        async with plane.worker(script):
+            while len(script.deliveries) == begun:
+                row = await plane.services.database.row("sessions.get", id=session)
+                if row is not None and row["ended_at"] is not None:
+                    return row
+                await asyncio.sleep(0.02)
+        return None
+
+    async with asyncio.timeout(60):
+        while True:
+            if (row := await one_life()) is not None:
+                return row
 
 
 async def _until_leased(plane: Plane, session: str, delivery: int = 1) -> None:

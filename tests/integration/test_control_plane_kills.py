@@ -79,7 +79,7 @@ def test_ctrl_c_stops_every_child(own: Installation) -> None:
     assert set(pids) == set(ALL)
     began = time.monotonic()
     own.stop()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 12  # the proxies' own limit: nobody was stopped by force
     assert own.process is not None
     assert own.process.returncode == 0
     assert not [name for name, pid in pids.items() if alive(pid)]

@@ -47,6 +47,8 @@ def test_kill_at_random_moments(tmp_path: Path, repo: Path, command: CommandLine
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
+        else:
+            whole_s *= 0.9  # the machine was busier at first
         process.communicate()
         found = {p["id"] for p in command("points", repo, "--json").document}
         assert reported <= found

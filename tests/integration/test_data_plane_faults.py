@@ -163,7 +163,7 @@ async def test_a_task_that_is_stopped_or_killed_goes_on_from_its_checkpoint(
 
     first.on_event = stop_after_commit
     monkeypatch.setattr("proxy.pipeline.reporter.EVERY_S", 0.01)
-    lab.emulator.services.latency = 0.02
+    lab.emulator.services.latency = 0.05
     with pytest.raises(StoppedEarly):
         await plane.run_task(first.task, first)
     read = lab.content_reads()

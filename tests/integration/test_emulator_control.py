@@ -74,7 +74,8 @@ async def test_throttle_of_files_and_directory(
 
 @pytest.mark.slow
 async def test_concurrency_on_a_mailbox(emulator: StartEmulator, graph_client: MakeClient) -> None:
-    emu = await emulator(throttling="real", latency=0.1)
+    # Long enough for the connections that a burst opens: its requests must be there together.
+    emu = await emulator(throttling="real", latency=0.5)
     client = graph_client(emu)
     await client.sign_in()
     target = f"/users/{ALICE}/mailFolders/inbox"
