@@ -197,7 +197,7 @@ class RunMerge:
     Of equal ids the earliest run's location is kept; packs in `without` are left out with all that lies in them.
     """
 
-    tables: bytes
+    tables: tuple[Buffer, ...]
     _counts: tuple[int, int, int]
     _sources: tuple[Run, ...]
     _frame_numbers: tuple["array[int]", ...]
@@ -236,8 +236,9 @@ def _piece_end(rows: memoryview, piece: int, bits: int) -> int:
 def plan_merge(sources: Sequence[Run], without: Collection[ObjectId] = ()) -> RunMerge:
     """Merge the tables of `sources`; the rows follow when they are asked for. ValueError beyond RUN_SALTS_MAX salts."""
     packs = bytearray()
-    frames = bytearray()
     salts: dict[bytes, int] = {}
+    frames: list[bytearray] = []
+    frame_count = 0
     frame_numbers = []
     for run in sources:
         pack_numbers = array("I")
@@ -248,12 +249,12 @@ def plan_merge(sources: Sequence[Run], without: Collection[ObjectId] = ()) -> Ru
                 pack_numbers.append(len(packs) // _PACK.size)
                 packs += _PACK.pack(bytes.fromhex(pack), object_class)
         salt_numbers = _salt_numbers(run, pack_numbers, salts)
-        first = len(frames) // _FRAME.size
-        kept, numbers = runs.renumber(run.frames, pack_numbers, salt_numbers, first)
-        frames += kept
+        kept, numbers = runs.renumber(run.frames, pack_numbers, salt_numbers, frame_count)
+        frames.append(kept)
         frame_numbers.append(numbers)
-    counts = (len(packs) // _PACK.size, len(salts), len(frames) // _FRAME.size)
-    tables = b"".join((packs, *salts, frames))
+        frame_count += len(kept) // _FRAME.size
+    counts = (len(packs) // _PACK.size, len(salts), frame_count)
+    tables = (packs, b"".join(salts), *frames)
     return RunMerge(tables, counts, tuple(sources), tuple(frame_numbers))
 
 
@@ -273,7 +274,7 @@ def merge_runs(sources: Sequence[Run], without: Collection[ObjectId] = ()) -> by
     """Plain bytes of `sources` as one run, see `RunMerge`."""
     merge = plan_merge(sources, without)
     rows = b"".join(merge.rows())
-    return b"".join((merge.head(len(rows) // ROW_BYTES), merge.tables, rows))
+    return b"".join((merge.head(len(rows) // ROW_BYTES), *merge.tables, rows))
 
 
 def runs_to_merge(chunk_counts: Sequence[int]) -> list[int]:

@@ -392,7 +392,7 @@ def _write_segment(file: BinaryIO, names: bytes, sources: Sequence[Run]) -> None
     merge = plan_merge(sources)
     start = _HEAD.size + len(names)
     file.seek(start + COUNTS_BYTES)
-    file.write(merge.tables)
+    file.writelines(merge.tables)
     rows_at = file.tell()
     for rows in merge.rows():
         file.write(rows)
