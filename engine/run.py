@@ -254,7 +254,7 @@ def plan_merge(sources: Sequence[Run], without: Collection[ObjectId] = ()) -> Ru
         frame_numbers.append(numbers)
         frame_count += len(kept) // _FRAME.size
     counts = (len(packs) // _PACK.size, len(salts), frame_count)
-    tables = (packs, b"".join(salts), *frames)
+    tables: tuple[Buffer, ...] = (packs, b"".join(salts), *frames)
     return RunMerge(tables, counts, tuple(sources), tuple(frame_numbers))
 
 

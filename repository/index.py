@@ -368,7 +368,7 @@ class Index:
         path = self._folder / (blake3(listed).hexdigest() + _SUFFIX)
         temporary = self._folder / f"{secrets.token_hex(8)}.tmp"
         try:
-            with open(temporary, "x+b") as file:
+            with open(temporary, "x+b", opener=_owners_alone) as file:
                 _write_segment(file, listed, sources)
                 os.fsync(file.fileno())
             segment = _open(temporary)
@@ -412,6 +412,10 @@ def _write_segment(file: BinaryIO, names: bytes, sources: Sequence[Run]) -> None
     file.seek(0)
     file.write(head + names + counts)
     file.flush()
+
+
+def _owners_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _head(count: int, run_bytes: int, bloom_bytes: int, rest: bytes) -> bytes:

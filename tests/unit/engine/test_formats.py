@@ -1,6 +1,7 @@
 """Encodings round trip, and every decoder answers damaged or random bytes with Corruption or Unsupported, nothing else."""
 
 import random
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -198,20 +199,21 @@ def test_directory_round_trip(
     held = tuple(
         f.DirectoryFrame(
             FrameInfo(identity, at, 99, sum(n for _, n in chunks), i, 1, 0, f.Codec.ZSTD, salt),
-            tuple(chunks),  # type: ignore[arg-type]
+            b"".join(chunk + n.to_bytes(4, "little") for chunk, n in chunks),
         )
         for i, (identity, salt, chunks, at) in enumerate(made)
     )
     assert decode_directory(encode_directory(held)) == held
-    pack = f.RunPack(f.ObjectId("0c" * 32), ObjectClass.DATA_PACK, held)
-    run = decode_run(encode_run([pack]))
-    assert [frame.info for frame in run.frames] == [frame.info for frame in held]
-    assert [c.chunk for c in run.chunks] == sorted({c for frame in held for c, _ in frame.chunks})
-    for found in run.chunks:
-        frame = held[found.frame]
-        assert (found.chunk, found.length) in frame.chunks
-        before = frame.chunks[: frame.chunks.index((found.chunk, found.length))]
-        assert found.offset == sum(n for _, n in before)
+    run = decode_run(encode_run([f.RunPack(f.ObjectId("0c" * 32), ObjectClass.DATA_PACK, held)]))
+    assert [run.frame(n).info for n in range(run.frame_count)] == [frame.info for frame in held]
+    expected: dict[bytes, tuple[int, int, int]] = {}
+    for number, (_, _, chunks, _) in enumerate(made):
+        offset = 0
+        for chunk, length in chunks:
+            expected.setdefault(chunk, (number, offset, length))
+            offset += length
+    rows = [struct.unpack_from("<32sIII", run.rows, at) for at in range(0, len(run.rows), 44)]
+    assert rows == [(chunk, *expected[chunk]) for chunk in sorted(expected)]
 
 
 row_strategy = st.builds(
