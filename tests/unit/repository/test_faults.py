@@ -294,33 +294,29 @@ def test_a_damaged_memory_of_what_was_seen_is_begun_anew(
         assert seen.read_bytes() == good
 
 
-@pytest.mark.parametrize(
-    "damage", ["deleted", "garbage", "short", "no-marker", "other-boot", "lock-garbage"]
-)
+@pytest.mark.parametrize("damage", ["deleted", "garbage", "short", "foreign"])
 def test_the_index_cache_is_made_again(
     store: MemoryStore, places: Places, open_repo: OpenRepository, damage: str
 ) -> None:
-    """Deleted, damaged or from before a crash of the machine: the cache is rebuilt from the runs."""
+    """Deleted, damaged or another program's: the cache is rebuilt from the runs."""
     import shutil
 
     repository = open_on(store, PASSPHRASE, places)
     with repository, repository.write_session("w") as session:
         commit_files(repository, session, FIRST)
     folder = next(places.cache_dir.rglob("index"))
+    segments = list(folder.glob("*.seg"))
+    assert segments
+    for segment in segments:
+        if damage == "garbage":
+            segment.write_bytes(random.Random(1).randbytes(50_000))
+        elif damage == "short":
+            segment.write_bytes(segment.read_bytes()[:-1])
     if damage == "deleted":
         shutil.rmtree(folder)
-    elif damage == "garbage":
-        (folder / "data.mdb").write_bytes(random.Random(1).randbytes(50_000))
-    elif damage == "short":
-        (folder / "data.mdb").write_bytes(b"x")
-    elif damage == "no-marker":
-        (folder / "opened-in-boot").unlink()
-        (folder / "data.mdb").write_bytes(b"garbage")
-    elif damage == "other-boot":
-        (folder / "opened-in-boot").write_text("another boot")
-        (folder / "data.mdb").write_bytes(b"garbage")
-    else:
-        (folder / "lock.mdb").write_bytes(b"garbage" * 100)
+    elif damage == "foreign":
+        (folder / "data.mdb").write_bytes(b"another program's")
+        (folder / "nothing.seg").write_bytes(b"")
     again = open_repo(store, places)
     entry = head(again, TREE)
     assert entry is not None
