@@ -391,21 +391,28 @@ static int filebatch_write_one(int root, const char *path, const struct filebatc
     return error;
 }
 
-static void filebatch_write(int root, const unsigned char *paths, const uint64_t *ends,
-                            size_t count, char *scratch, const struct filebatch_piece *pieces,
-                            const uint64_t *plan, size_t rows, const int64_t *attributes,
-                            int64_t *errors)
+/* Errno of the root; nothing is done if it cannot be opened. */
+static int filebatch_write(const char *root, const unsigned char *paths, const uint64_t *ends,
+                           size_t count, char *scratch, const struct filebatch_piece *pieces,
+                           const uint64_t *plan, size_t rows, const int64_t *attributes,
+                           int64_t *errors)
 {
     size_t first = 0;
+    int folder;
+    FILEBATCH_RETRY(folder, open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder < 0)
+        return errno;
     for (size_t i = 0; i < count; i++) {
         size_t behind = first;
         while (behind < rows && plan[behind * FILEBATCH_PLAN_FIELDS] == i)
             behind++;
-        errors[i] = filebatch_write_one(root, filebatch_path(paths, ends, i, scratch), pieces,
+        errors[i] = filebatch_write_one(folder, filebatch_path(paths, ends, i, scratch), pieces,
                                         plan + first * FILEBATCH_PLAN_FIELDS, behind - first,
                                         attributes + i * FILEBATCH_ATTRIBUTE_FIELDS);
         first = behind;
     }
+    close(folder);
+    return 0;
 }
 
 #endif

@@ -35,9 +35,10 @@ cdef extern from "filebatch.h" nogil:
     void filebatch_read(const unsigned char* paths, const uint64_t* ends, const uint64_t* sizes,
                         size_t count, char* scratch, unsigned char* buffer, uint64_t* spans,
                         int64_t* rows)
-    void filebatch_write(int root, const unsigned char* paths, const uint64_t* ends, size_t count,
-                         char* scratch, const filebatch_piece* pieces, const uint64_t* plan,
-                         size_t rows, const int64_t* attributes, int64_t* errors)
+    int filebatch_write(const char* root, const unsigned char* paths, const uint64_t* ends,
+                        size_t count, char* scratch, const filebatch_piece* pieces,
+                        const uint64_t* plan, size_t rows, const int64_t* attributes,
+                        int64_t* errors)
 
 STAT_FIELDS = FILEBATCH_STAT_FIELDS
 MODE, SIZE, MTIME_NS, CTIME_NS, INO, DEV, NLINK, UID, GID, BLOCKS, ERRNO = range(STAT_FIELDS)
@@ -126,24 +127,23 @@ def write(bytes root, const unsigned char[::1] paths, const uint64_t[::1] path_e
     cdef _Held held = _Held(list(pieces))
     cdef array.array errors = array.clone(_SIGNED, count, False)
     cdef int64_t* errors_data = <int64_t*> errors.data.as_voidptr
-    cdef char* scratch = NULL
-    cdef int folder
+    cdef const char* folder = PyBytes_AS_STRING(root)
+    cdef char* scratch
+    cdef int error
+    if b"\0" in root:
+        raise ValueError("a path holds a zero byte")
     _check_relative(paths, path_ends)
     _check_attributes(attributes, count)
     _check_plan(plan, count, held)
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if count == 0:
-            return errors
-        scratch = <char*> malloc(longest + 1)
-        if scratch == NULL:
-            raise MemoryError
-        with nogil:
-            filebatch_write(folder, &paths[0], &path_ends[0], count, scratch, held.pieces,
-                            &plan[0], rows, &attributes[0], errors_data)
-            free(scratch)
-    finally:
-        os.close(folder)
+    scratch = <char*> malloc(longest + 1)
+    if scratch == NULL:
+        raise MemoryError
+    with nogil:
+        error = filebatch_write(folder, &paths[0], &path_ends[0], count, scratch, held.pieces,
+                                &plan[0], rows, &attributes[0], errors_data)
+        free(scratch)
+    if error != 0:
+        raise OSError(error, os.strerror(error), root)
     return errors
 
 

@@ -121,6 +121,8 @@ def write(
         with errno and filename when `root` cannot be opened.
     """
     names = _split(paths, path_ends)
+    if b"\0" in root:
+        raise ValueError("a path holds a zero byte")
     if any(name.startswith(b"/") for name in names):
         raise ValueError("a path leaves the root")
     wanted = _attribute_rows(attributes, len(names))

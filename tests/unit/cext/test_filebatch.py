@@ -500,6 +500,8 @@ def test_write_refuses_wrong_arguments(kernel: ModuleType, tmp_path: Path) -> No
     refused("flag", files={b"a": [*good[:4], 4]})
     refused("leaves the root", files={b"/a": good})
     refused("zero byte", files={b"a\0b": good})
+    with pytest.raises(ValueError, match="zero byte"):
+        write(kernel, os.fsencode(tmp_path) + b"\0", {b"a": good})
     assert list(tmp_path.iterdir()) == []
     piece.append(0)
 
