@@ -24,7 +24,7 @@ from blake3 import blake3
 from typing_extensions import Buffer
 
 from cext import runs
-from engine.errors import InternalError, Unavailable
+from engine.errors import Corruption, InternalError, Unavailable
 from engine.frame import FrameInfo
 from engine.ids import CHUNK_ID_BYTES, ChunkId, ObjectId
 from engine.run import COUNTS_BYTES, ROW_BYTES, Run, decode_run, plan_merge, runs_to_merge, view_run
@@ -77,7 +77,10 @@ class _Segment:
     file_bytes: int
 
     def place(self, number: int) -> FramePlace:
-        frame = self.run.frame(number)
+        try:
+            frame = self.run.frame(number)
+        except Corruption as error:
+            raise _damaged(self.path) from error
         pack, object_class = self.run.packs[frame.pack]
         return FramePlace(pack, object_class, frame.info)
 
@@ -94,12 +97,23 @@ class _Segment:
         missing, found, places = self.lookup(ids, among)
         if usable is None or not found:
             return missing
-        packs = runs.pack_numbers(self.run.rows, self.run.frames, places)
+        try:
+            packs = runs.pack_numbers(self.run.rows, self.run.frames, places)
+        except ValueError as error:
+            raise _damaged(self.path) from error
         verdicts = {pack: self._usable(pack, usable) for pack in set(packs)}
         if all(verdicts.values()):
             return missing
         refused = [p for p, pack in zip(found, packs, strict=True) if not verdicts[pack]]
         return array("I", sorted([*missing, *refused]))
+
+    def tally(self, rows: memoryview, among: "array[int] | None", counts: "array[int]") -> int:
+        """Add some of its rows to the counts of its packs; the sum of their lengths."""
+        try:
+            total: int = runs.tally(rows, self.run.frames, among, counts)
+        except ValueError as error:
+            raise _damaged(self.path) from error
+        return total
 
     def _usable(self, pack: int, usable: Usable) -> bool:
         name, object_class = self.run.packs[pack]
@@ -142,7 +156,7 @@ class _Snapshot:
                 for rows in _pieces(segment.run.rows):
                     first = self._not_before(number, rows)
                     chunks += len(rows) // ROW_BYTES if first is None else len(first)
-                    chunk_bytes += runs.tally(rows, segment.run.frames, first, counts)
+                    chunk_bytes += segment.tally(rows, first, counts)
                 for (pack, object_class), count in zip(segment.run.packs, counts, strict=True):
                     key = object_class, pack
                     packs[key] = packs.get(key, 0) + count
@@ -192,7 +206,7 @@ class Found:
     _snapshot: _Snapshot
 
     def place(self, handle: int) -> FramePlace:
-        """The frame of a handle. Corruption if the cache is damaged there."""
+        """The frame of a handle. Unavailable if the cache is damaged there."""
         return self._snapshot.place(handle)
 
 
@@ -350,7 +364,10 @@ class Index:
         """Merge until no level holds too many."""
         while chosen := runs_to_merge([segment.run.chunk_count for segment in segments]):
             sources = [segments[place] for place in chosen]
-            merged = self._write(_names(sources), [segment.run for segment in sources])
+            try:
+                merged = self._write(_names(sources), [segment.run for segment in sources])
+            except ValueError as error:
+                raise _damaged(self._folder) from error
             segments = [s for place, s in enumerate(segments) if place not in chosen]
             segments.append(merged)
         return segments
@@ -467,5 +484,13 @@ def unusable(folder: Path, error: Exception) -> Unavailable:
     return Unavailable(
         f"the index cache {folder} cannot be used ({error}): "
         "free some space or choose another --cache-dir",
+        code="cache-unavailable",
+    )
+
+
+def _damaged(path: Path) -> Unavailable:
+    """Rows or frames of a file are not what was written; its head does not tell."""
+    return Unavailable(
+        f"the index cache {path} is damaged: delete it, it is made again from the repository",
         code="cache-unavailable",
     )

@@ -278,6 +278,37 @@ def test_damaged_files_are_made_again(tmp_path: Path, runs: Runs, damage: str) -
     assert len(files(folder)) == (1 if damage == "folder" else 3)
 
 
+def test_damage_behind_a_good_head_is_told(tmp_path: Path, runs: Runs) -> None:
+    """Rows and frames are not read at opening; where they are used, the error says what to delete."""
+    folder = tmp_path / "x"
+    named = []
+    for n in range(9):
+        named.append(runs.add(made_pack(f"a{n}", range(4 * n, 4 * n + 4))))
+    Index(folder).sync(named[:1], runs.load)
+    path = files(folder)[0]
+    plain = bytearray(path.read_bytes())
+    rows = 64 + 32 + 16 + 36 + 32 + 2 * 52
+    for row in range(4):
+        struct.pack_into("<I", plain, rows + 44 * row + 32, 1000)  # a frame that is not there
+    path.write_bytes(plain)
+    index = Index(folder)
+    for n in range(1, 9):
+        index.sync(named[:n], runs.load)
+    assert len(files(folder)) == 8
+    found = index.find(ids([1]))
+    for use in (
+        lambda: index.locate(chunk(1)),
+        lambda: found.place(found.frames[0]),
+        lambda: index.absent(ids([1]), lambda kind, pack: True),
+        index.count,
+        lambda: index.sync(named, runs.load),
+    ):
+        with pytest.raises(Unavailable, match="is damaged: delete it") as caught:
+            use()
+        assert caught.value.code == "cache-unavailable"
+        assert str(folder) in caught.value.message
+
+
 def test_the_folder_may_go_while_it_is_used(tmp_path: Path, runs: Runs) -> None:
     """A deleted cache answers as before, and the next sync makes it again."""
     folder = tmp_path / "x"
