@@ -1,59 +1,99 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Cut points of content-defined chunking; see cext/reference/gear.py, the oracle."""
 
-from libc.stdint cimport uint32_t
+import os
+from array import array
+
+from cpython cimport array as arrays
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "simd.h":
+    int strongroom_simd_level(const char* demand) nogil
+
+cdef extern from "gear.h":
+    ctypedef struct gear_params:
+        size_t size_min
+        size_t size_normal
+        size_t size_max
+        uint32_t mask_strict
+        uint32_t mask_loose
+        int level
+
+    void gear_load(gear_params* params, const unsigned char* table) nogil
+    size_t gear_next(const unsigned char* data, size_t length, gear_params* params) noexcept nogil
+
+WINDOW_BYTES = 32
+
+cdef arrays.array _NUMBERS = array("Q")
+
+# with AVX2 alone nothing beats scalar code (docs/decisions/0008-kernels.md), so that level runs it
+cdef int _level = strongroom_simd_level(os.environ.get("STRONGROOM_SIMD", "").encode("utf-8", "replace"))
+if _level < 0:
+    raise ImportError("STRONGROOM_SIMD: an unknown word, or more than this processor has")
+simd = "avx512" if _level == 2 else "scalar"
 
 
-def cut(const unsigned char[::1] data, bytes table, unsigned int size_min, unsigned int size_normal,
-        unsigned int size_max, unsigned int mask_strict, unsigned int mask_loose):
+def use_simd(str demand):
+    """For tests: runs at another level from now on. ValueError for one that is not there."""
+    global _level, simd
+    cdef int level = strongroom_simd_level(demand.encode("utf-8", "replace"))
+    if level < 0:
+        raise ValueError(f"no level {demand!r} here")
+    _level = level
+    simd = "avx512" if level == 2 else "scalar"
+
+
+def cut(const unsigned char[::1] data, const unsigned char[::1] table, uint64_t size_min, uint64_t size_normal,
+        uint64_t size_max, uint32_t mask_strict, uint32_t mask_loose):
     """End offsets of the chunks of `data`; `table` holds 256 little-endian 32-bit words."""
-    cdef Py_ssize_t length = data.shape[0]
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t end
-    cdef const unsigned char* words = table
-    cdef uint32_t gear[256]
-    cdef int i
-    cdef const unsigned char* base
-    if len(table) != 1024:
-        raise ValueError("the table has 1024 bytes")
-    for i in range(256):
-        gear[i] = (words[4 * i] | (<uint32_t> words[4 * i + 1] << 8)
-                   | (<uint32_t> words[4 * i + 2] << 16) | (<uint32_t> words[4 * i + 3] << 24))
-    cuts = []
-    if length == 0:
-        return cuts
-    base = &data[0]
-    while start < length:
-        with nogil:
-            end = _next(base + start, length - start, gear, size_min, size_normal, size_max,
-                        mask_strict, mask_loose)
-        start += end
-        cuts.append(start)
-    return cuts
+    chunks, _ = cut_spans(data, array("Q", (0, data.shape[0])), table, size_min, size_normal, size_max,
+                          mask_strict, mask_loose)
+    return chunks[1::2].tolist()
 
 
-cdef Py_ssize_t _next(const unsigned char* data, Py_ssize_t length, const uint32_t* gear,
-                      Py_ssize_t size_min, Py_ssize_t size_normal, Py_ssize_t size_max,
-                      uint32_t mask_strict, uint32_t mask_loose) noexcept nogil:
-    cdef uint32_t value = 0
+def cut_spans(const unsigned char[::1] data, const uint64_t[::1] spans, const unsigned char[::1] table,
+              uint64_t size_min, uint64_t size_normal, uint64_t size_max, uint32_t mask_strict,
+              uint32_t mask_loose):
+    """The chunks of every span as spans of `data`, and their number for each span."""
+    cdef Py_ssize_t n = spans.shape[0] // 2
     cdef Py_ssize_t i
-    cdef Py_ssize_t normal = size_normal
-    cdef Py_ssize_t limit = size_max
-    if length <= size_min:
-        return length
-    if limit > length:
-        limit = length
-    if normal > limit:
-        normal = limit
-    # the 32 bytes before the first candidate fill the window, so that the test sees content only
-    for i in range(size_min - 32, size_min - 1):
-        value = (value << 1) + gear[data[i]]
-    for i in range(size_min - 1, normal - 1):
-        value = (value << 1) + gear[data[i]]
-        if (value & mask_strict) == 0:
-            return i + 1
-    for i in range(normal - 1, limit):
-        value = (value << 1) + gear[data[i]]
-        if (value & mask_loose) == 0:
-            return i + 1
-    return limit
+    cdef uint64_t length = data.shape[0]
+    cdef uint64_t at
+    cdef uint64_t end
+    cdef Py_ssize_t room = 0
+    cdef Py_ssize_t used = 0
+    cdef Py_ssize_t before
+    cdef arrays.array chunks
+    cdef arrays.array counts
+    cdef uint64_t* chunk
+    cdef uint64_t* count
+    cdef const unsigned char* base = &data[0]
+    cdef gear_params params
+    if table.shape[0] != 1024:
+        raise ValueError("the table has 1024 bytes")
+    if not WINDOW_BYTES <= size_min <= size_normal <= size_max:
+        raise ValueError("the sizes are not window <= min <= normal <= max")
+    if spans.shape[0] % 2:
+        raise ValueError("a span without an end")
+    for i in range(n):
+        if spans[2 * i] > spans[2 * i + 1] or spans[2 * i + 1] > length:
+            raise ValueError("a span outside its buffer")
+        room += (spans[2 * i + 1] - spans[2 * i]) // size_min + 1
+    chunks = arrays.clone(_NUMBERS, 2 * room, zero=False)
+    counts = arrays.clone(_NUMBERS, n, zero=False)
+    chunk = <uint64_t*> chunks.data.as_voidptr
+    count = <uint64_t*> counts.data.as_voidptr
+    params.size_min, params.size_normal, params.size_max = size_min, size_normal, size_max
+    params.mask_strict, params.mask_loose, params.level = mask_strict, mask_loose, _level
+    with nogil:
+        gear_load(&params, &table[0])
+        for i in range(n):
+            at, end, before = spans[2 * i], spans[2 * i + 1], used
+            while at < end:
+                chunk[2 * used] = at
+                at += gear_next(base + at, end - at, &params)
+                chunk[2 * used + 1] = at
+                used += 1
+            count[i] = used - before
+    arrays.resize(chunks, 2 * used)
+    return chunks, counts
