@@ -1,38 +1,14 @@
-"""Options that many commands share, and what they mean."""
+"""What the options that many commands share mean: the passphrase, the local folders, the repository."""
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from engine.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from repository import Places, Repository
-
-RepoArgument = Annotated[
-    str, typer.Argument(metavar="REPO", help="Repository: a path (object storage comes later)")
-]
-PointArgument = Annotated[
-    str,
-    typer.Argument(metavar="POINT", help="Restore point: id, unique prefix, latest or NAME:latest"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output")]
-PassphraseFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--passphrase-file",
-        help="File with the passphrase (also STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE)",
-    ),
-]
-CacheDirOption = Annotated[
-    Path | None, typer.Option("--cache-dir", help="Local caches; losing them costs time only")
-]
-StateDirOption = Annotated[
-    Path | None, typer.Option("--state-dir", help="Writer identities and what was seen of stores")
-]
 
 PASSPHRASE_BYTES_MAX = 4096
 

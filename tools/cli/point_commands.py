@@ -2,20 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from engine.errors import BackupError, UsageError
 from tools.cli import arguments
-from tools.cli.arguments import (
-    CacheDirOption,
-    JsonOption,
-    PassphraseFileOption,
-    PointArgument,
-    RepoArgument,
-    StateDirOption,
-)
 from tools.cli.output import (
     DONE,
     WARNINGS,
@@ -40,14 +30,12 @@ PROBLEMS_SHOWN_MAX = 100
 
 
 def points(
-    repo: RepoArgument,
-    objects: Annotated[
-        bool, typer.Option("--objects", help="Entries for each object and workload")
-    ] = False,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    objects: bool,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """List restore points: id, time, name, objects, items, bytes."""
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
@@ -112,13 +100,13 @@ def _point_document(point: "PointForm", *, objects: bool) -> dict[str, object]:
 
 
 def browse(
-    repo: RepoArgument,
-    point: PointArgument,
-    path: Annotated[str, typer.Argument(help="object/workload/...; for import: in the tree")] = "",
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    point: str,
+    path: str,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """List containers and items of a restore point."""
     from repository.browse import Browser
@@ -159,17 +147,15 @@ def _listed_document(listed: "Listed") -> dict[str, object]:
 
 
 def export(
-    repo: RepoArgument,
-    point: PointArgument,
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new or empty folder")],
-    path: Annotated[str, typer.Option("--path", help="Only what is at or below this path")] = "",
-    form: Annotated[
-        FormatChoice, typer.Option("--format", help="How items are written")
-    ] = "native",
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    point: str,
+    destination: Path,
+    path: str,
+    form: FormatChoice,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """Write what a restore point holds to open files; overwrites nothing."""
     from repository.browse import is_tree
@@ -221,18 +207,14 @@ def _export_tree(
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to store")],
-    repo: RepoArgument,
-    name: Annotated[
-        str, typer.Option("--name", help="Name of the restore point; the folder's name by default")
-    ] = "",
-    reread: Annotated[
-        bool, typer.Option("--reread", help="Read every file, also those that seem unchanged")
-    ] = False,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    folder: Path,
+    repo: str,
+    name: str,
+    reread: bool,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """Store a directory tree: files, links, modes, times."""
     from repository.tree.importer import check_folder, import_tree

@@ -1,17 +1,9 @@
 """`strongroom repo ...`: make, look at, verify."""
 
-from typing import Annotated, Literal
-
-import typer
+from pathlib import Path
+from typing import Literal
 
 from tools.cli import arguments
-from tools.cli.arguments import (
-    CacheDirOption,
-    JsonOption,
-    PassphraseFileOption,
-    RepoArgument,
-    StateDirOption,
-)
 from tools.cli.output import (
     DONE,
     FAILED,
@@ -23,18 +15,15 @@ from tools.cli.output import (
     size_text,
 )
 
-app = typer.Typer(help="Make a repository, look at it, verify it.", no_args_is_help=True)
-
 LevelChoice = Literal["listing", "directory", "scrub", "read"]
 
 
-@app.command()
 def init(
-    repo: RepoArgument,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """Create a repository; asks for the passphrase twice on a terminal."""
     from repository import create_repository
@@ -51,13 +40,12 @@ def init(
     return DONE
 
 
-@app.command()
 def info(
-    repo: RepoArgument,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """Version, keys, writers, restore points."""
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
@@ -89,13 +77,12 @@ def info(
     return DONE
 
 
-@app.command()
 def stats(
-    repo: RepoArgument,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """Sizes, deduplication and compression."""
     from repository.statistics import statistics
@@ -119,19 +106,14 @@ def stats(
     return DONE
 
 
-@app.command()
 def verify(
-    repo: RepoArgument,
-    level: Annotated[
-        LevelChoice, typer.Option(help="How deep; scrub needs no passphrase")
-    ] = "directory",
-    read_data: Annotated[
-        bool, typer.Option("--read-data", help="The same as --level read")
-    ] = False,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    level: LevelChoice,
+    read_data: bool,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """Check what is stored; changes nothing."""
     if read_data:

@@ -5,12 +5,9 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from engine.errors import BackupError, UsageError
-from tools.cli.arguments import CacheDirOption, StateDirOption
 from tools.cli.errors import leaves
 from tools.cli.output import DONE, facts, say
 
@@ -38,10 +35,7 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
 
 
 def demo(
-    keep: Annotated[
-        bool,
-        typer.Option("--keep", help="Leave it running and print the addresses and a sign-in"),
-    ] = False,
+    keep: bool,
 ) -> int:
     """One backup, verification and restore on an emulated tenant."""
     from tools.demo.story import run_demo
@@ -50,20 +44,12 @@ def demo(
 
 
 def up(
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="Everything it keeps lies here")],
-    listen: Annotated[
-        str, typer.Option("--listen", help="HOST:PORT of the web")
-    ] = "127.0.0.1:8443",
-    postgres: Annotated[
-        str | None, typer.Option("--postgres", help="Use this PostgreSQL (DSN), not a private one")
-    ] = None,
-    nats: Annotated[
-        str | None, typer.Option("--nats", help="Use this NATS (URL), not a private one")
-    ] = None,
-    proxy_nats: Annotated[
-        str | None, typer.Option("--proxy-nats", help="The URL proxies get with --nats")
-    ] = None,
-    proxies: Annotated[int, typer.Option("--proxies", min=1, max=16, help="Proxy processes")] = 2,
+    data_dir: Path,
+    listen: str,
+    postgres: str | None,
+    nats: str | None,
+    proxy_nats: str | None,
+    proxies: int,
 ) -> int:
     """The whole installation on this machine; Ctrl-C stops every part of it."""
     from tools.installation.supervisor import (
@@ -111,7 +97,7 @@ def _flat(work: Coroutine[None, None, None]) -> None:
 
 
 def server(
-    config: Annotated[Path, typer.Option("--config", help="Settings file of the server (JSON)")],
+    config: Path,
 ) -> int:
     """The server alone, against existing PostgreSQL and NATS."""
     from server.main import main
@@ -120,10 +106,10 @@ def server(
 
 
 def proxy(
-    join: Annotated[Path, typer.Option("--join", help="Join document of this proxy")],
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    tasks_max: Annotated[int, typer.Option("--tasks", min=1, max=64, help="Tasks at once")] = 4,
+    join: Path,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    tasks_max: int,
 ) -> int:
     """One backup proxy."""
     from proxy.main import main
@@ -136,21 +122,13 @@ def proxy(
 
 
 def emulator(
-    recipe: Annotated[str, typer.Option("--recipe", help="demo or empty")] = "demo",
-    content: Annotated[
-        Path | None, typer.Option("--content", help="Serve a tenant made of this folder")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal tenants")] = 1,
-    listen: Annotated[str, typer.Option("--listen", help="HOST:PORT (TLS)")] = "127.0.0.1:0",
-    org: Annotated[
-        Path | None, typer.Option("--org", help="Written when ready: what --org of backup takes")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="CA and keys; a temporary folder by default")
-    ] = None,
-    throttling: Annotated[
-        ThrottlingChoice, typer.Option("--throttling", help="Limits it enforces")
-    ] = "real",
+    recipe: str,
+    content: Path | None,
+    seed: int,
+    listen: str,
+    org: Path | None,
+    data_dir: Path | None,
+    throttling: ThrottlingChoice,
 ) -> int:
     """A local Microsoft Graph and Entra ID with a seeded tenant."""
     import tempfile

@@ -2,20 +2,10 @@
 
 import asyncio
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from tools.cli import arguments
-from tools.cli.arguments import (
-    CacheDirOption,
-    JsonOption,
-    PassphraseFileOption,
-    RepoArgument,
-    StateDirOption,
-)
 from tools.cli.output import (
     DONE,
     FAILED,
@@ -34,37 +24,20 @@ if TYPE_CHECKING:
     from repository import Repository
 
 PROBLEMS_SHOWN_MAX = 100
-
-
-class WorkloadChoice(StrEnum):
-    """What --workload takes."""
-
-    MAIL = "mail"
-    DRIVES = "drives"
+WorkloadChoice = Literal["mail", "drives"]
+WORKLOADS: tuple[WorkloadChoice, ...] = ("mail", "drives")
 
 
 def backup(
-    repo: RepoArgument,
-    org: Annotated[Path, typer.Option("--org", help="TOML file with the [organization] table")],
-    user: Annotated[
-        list[str] | None, typer.Option("--user", help="Only this user (again for more)")
-    ] = None,
-    workload: Annotated[
-        list[WorkloadChoice] | None, typer.Option("--workload", help="Only this workload")
-    ] = None,
-    budget_share: Annotated[
-        float,
-        typer.Option(
-            "--budget-share",
-            min=0.01,
-            max=1.0,
-            help="Share of the tenant's request budget that this run may use",
-        ),
-    ] = 1.0,
-    passphrase_file: PassphraseFileOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    json: JsonOption = False,
+    repo: str,
+    org: Path,
+    users: list[str] | None,
+    workloads: list[WorkloadChoice] | None,
+    budget_share: float,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
 ) -> int:
     """One backup session of a Microsoft 365 tenant, without a server."""
     from proxy.graph.settings import load_organization
@@ -84,8 +57,8 @@ def backup(
             backup_organization(
                 organization,
                 opened,
-                users=user or (),
-                workloads=[w.value for w in workload or WorkloadChoice],
+                users=users or (),
+                workloads=workloads or WORKLOADS,
                 progress=show,
             )
         )

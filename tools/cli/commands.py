@@ -1,0 +1,280 @@
+"""Every command of `strongroom` with its arguments and options; names and meanings are the contract."""
+
+from pathlib import Path
+
+from tools.cli.syntax import Command, Parameter, parameter, switch, within
+
+REPO = parameter("repo", metavar="REPO", help="Repository: a path (object storage comes later)")
+POINT = parameter(
+    "point", metavar="POINT", help="Restore point: id, unique prefix, latest or NAME:latest"
+)
+CACHE_DIR = parameter(
+    "--cache-dir", metavar="DIR", type=Path, help="Local caches; losing them costs time only"
+)
+STATE_DIR = parameter(
+    "--state-dir", metavar="DIR", type=Path, help="Writer identities and what was seen of stores"
+)
+OPENING = (
+    parameter(
+        "--passphrase-file",
+        metavar="FILE",
+        type=Path,
+        help="File with the passphrase (also STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE)",
+    ),
+    CACHE_DIR,
+    STATE_DIR,
+    switch("--json", "One JSON document on standard output"),
+)
+
+
+def _listen(default: str, help: str) -> Parameter:
+    return parameter(
+        "--listen", metavar="HOST:PORT", default=default, help=f"{help} (default: %(default)s)"
+    )
+
+
+ROLES = (
+    Command(
+        "demo",
+        "One backup, verification and restore on an emulated tenant.",
+        "tools.cli.role_commands:demo",
+        (switch("--keep", "Leave it running and print the addresses and a sign-in"),),
+    ),
+    Command(
+        "up",
+        "The whole installation on this machine; Ctrl-C stops every part of it.",
+        "tools.cli.role_commands:up",
+        (
+            parameter(
+                "--data-dir",
+                metavar="DIR",
+                type=Path,
+                required=True,
+                help="Everything it keeps lies here",
+            ),
+            _listen("127.0.0.1:8443", "Where the web is served"),
+            parameter("--postgres", metavar="DSN", help="Use this PostgreSQL, not a private one"),
+            parameter("--nats", metavar="URL", help="Use this NATS, not a private one"),
+            parameter("--proxy-nats", metavar="URL", help="The URL proxies get with --nats"),
+            parameter(
+                "--proxies",
+                metavar="COUNT",
+                type=within(int, 1, 16),
+                default=2,
+                help="Proxy processes (default: %(default)s)",
+            ),
+        ),
+    ),
+    Command(
+        "server",
+        "The server alone, against existing PostgreSQL and NATS.",
+        "tools.cli.role_commands:server",
+        (
+            parameter(
+                "--config",
+                metavar="FILE",
+                type=Path,
+                required=True,
+                help="Settings file of the server (JSON)",
+            ),
+        ),
+    ),
+    Command(
+        "proxy",
+        "One backup proxy.",
+        "tools.cli.role_commands:proxy",
+        (
+            parameter(
+                "--join",
+                metavar="FILE",
+                type=Path,
+                required=True,
+                help="Join document of this proxy",
+            ),
+            CACHE_DIR,
+            STATE_DIR,
+            parameter(
+                "--tasks",
+                dest="tasks_max",
+                metavar="COUNT",
+                type=within(int, 1, 64),
+                default=4,
+                help="Tasks at once (default: %(default)s)",
+            ),
+        ),
+    ),
+    Command(
+        "emulator",
+        "A local Microsoft Graph and Entra ID with a seeded tenant.",
+        "tools.cli.role_commands:emulator",
+        (
+            parameter("--recipe", metavar="NAME", default="demo", help="demo (default) or empty"),
+            parameter(
+                "--content", metavar="DIR", type=Path, help="Serve a tenant made of this folder"
+            ),
+            parameter(
+                "--seed",
+                metavar="NUMBER",
+                type=int,
+                default=1,
+                help="Equal seeds give equal tenants (default: %(default)s)",
+            ),
+            _listen("127.0.0.1:0", "Where it is served, with TLS"),
+            parameter(
+                "--org",
+                metavar="FILE",
+                type=Path,
+                help="Written when ready: what --org of backup takes",
+            ),
+            parameter(
+                "--data-dir",
+                metavar="DIR",
+                type=Path,
+                help="CA and keys; a temporary folder by default",
+            ),
+            parameter(
+                "--throttling",
+                choices=("off", "real", "tiny"),
+                default="real",
+                help="Limits it enforces (default: %(default)s)",
+            ),
+        ),
+    ),
+)
+
+REPOSITORY = (
+    Command(
+        "repo init",
+        "Create a repository; asks for the passphrase twice on a terminal.",
+        "tools.cli.repo_commands:init",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo info",
+        "Version, keys, writers, restore points.",
+        "tools.cli.repo_commands:info",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo stats",
+        "Sizes, deduplication and compression.",
+        "tools.cli.repo_commands:stats",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo verify",
+        "Check what is stored; changes nothing.",
+        "tools.cli.repo_commands:verify",
+        (
+            REPO,
+            parameter(
+                "--level",
+                choices=("listing", "directory", "scrub", "read"),
+                default="directory",
+                help="How deep (default: %(default)s); scrub needs no passphrase",
+            ),
+            switch("--read-data", "The same as --level read"),
+            *OPENING,
+        ),
+    ),
+)
+
+POINTS = (
+    Command(
+        "points",
+        "List restore points: id, time, name, objects, items, bytes.",
+        "tools.cli.point_commands:points",
+        (REPO, switch("--objects", "Entries for each object and workload"), *OPENING),
+    ),
+    Command(
+        "import",
+        "Store a directory tree: files, links, modes, times.",
+        "tools.cli.point_commands:import_",
+        (
+            parameter("folder", metavar="DIR", type=Path, help="The folder to store"),
+            REPO,
+            parameter(
+                "--name",
+                default="",
+                help="Name of the restore point; the folder's name by default",
+            ),
+            switch("--reread", "Read every file, also those that seem unchanged"),
+            *OPENING,
+        ),
+    ),
+    Command(
+        "backup",
+        "One backup session of a Microsoft 365 tenant, without a server.",
+        "tools.cli.tenant_commands:backup",
+        (
+            REPO,
+            parameter(
+                "--org",
+                metavar="FILE",
+                type=Path,
+                required=True,
+                help="TOML file with the [organization] table",
+            ),
+            parameter(
+                "--user",
+                dest="users",
+                metavar="USER",
+                action="append",
+                help="Only this user (again for more)",
+            ),
+            parameter(
+                "--workload",
+                dest="workloads",
+                choices=("mail", "drives"),
+                action="append",
+                help="Only this workload (again for more)",
+            ),
+            parameter(
+                "--budget-share",
+                metavar="SHARE",
+                type=within(float, 0.01, 1),
+                default=1.0,
+                help="Share of the tenant's request budget that this run may use, 0.01 to 1",
+            ),
+            *OPENING,
+        ),
+    ),
+    Command(
+        "browse",
+        "List containers and items of a restore point.",
+        "tools.cli.point_commands:browse",
+        (
+            REPO,
+            POINT,
+            parameter(
+                "path",
+                metavar="PATH",
+                nargs="?",
+                default="",
+                help="object/workload/...; for import: in the tree",
+            ),
+            *OPENING,
+        ),
+    ),
+    Command(
+        "export",
+        "Write what a restore point holds to open files; overwrites nothing.",
+        "tools.cli.point_commands:export",
+        (
+            REPO,
+            POINT,
+            parameter("destination", metavar="DEST", type=Path, help="A new or empty folder"),
+            parameter("--path", default="", help="Only what is at or below this path"),
+            parameter(
+                "--format",
+                dest="form",
+                choices=("native", "eml", "mbox"),
+                default="native",
+                help="How items are written (default: %(default)s)",
+            ),
+            *OPENING,
+        ),
+    ),
+)
+
+COMMANDS = ROLES + REPOSITORY + POINTS
