@@ -116,11 +116,11 @@ def decode_key_set(data: bytes) -> KeySet:
 
 
 class KdfCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Argon2id parameters (RFC 9106, second recommended option by default)."""
+    """Argon2id parameters, stored with each key; docs/decisions/0010 says why these are the default."""
 
     memory_kib: int = 64 * 1024
-    iterations: int = 3
-    lanes: int = 4
+    iterations: int = 1
+    lanes: int = 1
 
 
 KDF_MEMORY_KIB_MAX = 4 * MIB  # 4 GiB: a stored parameter must not exhaust the reader
