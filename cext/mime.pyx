@@ -49,7 +49,7 @@ simd = _begin()
 
 
 cdef inline const uint8_t* _start(const unsigned char[::1] view) noexcept:
-    return &view[0] if view.shape[0] else NULL
+    return &view[0] if view.shape[0] else <const uint8_t*> b""
 
 
 def split(data, spans):
