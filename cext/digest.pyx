@@ -10,14 +10,15 @@ cdef extern from "simd.h":
     int strongroom_simd_level(const char* demand) nogil
 
 cdef extern from "digest.h":
-    int digest_spans(const unsigned char* data, const uint64_t* spans, size_t count, const unsigned char* key,
-                     unsigned char* out, int level) noexcept nogil
+    int digest_spans(const unsigned char* data, const uint64_t* spans, size_t count,
+                     const unsigned char* key, unsigned char* out, int level) noexcept nogil
 
 DIGEST_BYTES = 32
 
-cdef int _level = strongroom_simd_level(os.environ.get("STRONGROOM_SIMD", "").encode("utf-8", "replace"))
+cdef bytes _demand = os.environ.get("STRONGROOM_SIMD", "").encode("utf-8", "replace")
+cdef int _level = strongroom_simd_level(_demand)
 if _level < 0:
-    raise ImportError("STRONGROOM_SIMD: an unknown word, or more than this processor has")
+    raise ImportError("STRONGROOM_SIMD: an unknown word, or more than there is")
 simd = ("scalar", "avx2", "avx512")[_level]
 
 

@@ -20,16 +20,18 @@ cdef extern from "gear.h":
         int level
 
     void gear_load(gear_params* params, const unsigned char* table) nogil
-    size_t gear_next(const unsigned char* data, size_t length, gear_params* params) noexcept nogil
+    size_t gear_next(const unsigned char* data, size_t length,
+                     gear_params* params) noexcept nogil
 
 WINDOW_BYTES = 32
 
 cdef arrays.array _NUMBERS = array("Q")
 
 # with AVX2 alone nothing beats scalar code (docs/decisions/0008-kernels.md), so that level runs it
-cdef int _level = strongroom_simd_level(os.environ.get("STRONGROOM_SIMD", "").encode("utf-8", "replace"))
+cdef bytes _demand = os.environ.get("STRONGROOM_SIMD", "").encode("utf-8", "replace")
+cdef int _level = strongroom_simd_level(_demand)
 if _level < 0:
-    raise ImportError("STRONGROOM_SIMD: an unknown word, or more than this processor has")
+    raise ImportError("STRONGROOM_SIMD: an unknown word, or more than there is")
 simd = "avx512" if _level == 2 else "scalar"
 
 
@@ -43,17 +45,18 @@ def use_simd(str demand):
     simd = "avx512" if level == 2 else "scalar"
 
 
-def cut(const unsigned char[::1] data, const unsigned char[::1] table, uint64_t size_min, uint64_t size_normal,
-        uint64_t size_max, uint32_t mask_strict, uint32_t mask_loose):
+def cut(const unsigned char[::1] data, const unsigned char[::1] table, uint64_t size_min,
+        uint64_t size_normal, uint64_t size_max, uint32_t mask_strict, uint32_t mask_loose):
     """End offsets of the chunks of `data`; `table` holds 256 little-endian 32-bit words."""
-    chunks, _ = cut_spans(data, array("Q", (0, data.shape[0])), table, size_min, size_normal, size_max,
-                          mask_strict, mask_loose)
+    whole = array("Q", (0, data.shape[0]))
+    chunks, _ = cut_spans(data, whole, table, size_min, size_normal, size_max, mask_strict,
+                          mask_loose)
     return chunks[1::2].tolist()
 
 
-def cut_spans(const unsigned char[::1] data, const uint64_t[::1] spans, const unsigned char[::1] table,
-              uint64_t size_min, uint64_t size_normal, uint64_t size_max, uint32_t mask_strict,
-              uint32_t mask_loose):
+def cut_spans(const unsigned char[::1] data, const uint64_t[::1] spans,
+              const unsigned char[::1] table, uint64_t size_min, uint64_t size_normal,
+              uint64_t size_max, uint32_t mask_strict, uint32_t mask_loose):
     """The chunks of every span as spans of `data`, and their number for each span."""
     cdef Py_ssize_t n = spans.shape[0] // 2
     cdef Py_ssize_t i

@@ -54,7 +54,7 @@ def cut_spans(
     size_max: int,
     mask_strict: int,
     mask_loose: int,
-) -> tuple[array[int], array[int]]:
+) -> "tuple[array[int], array[int]]":
     """
     The chunks of every span as spans of `data`, in order, and their number for each span; an empty span has none.
 
@@ -69,9 +69,7 @@ def cut_spans(
     if any(not start <= end <= len(view) for start, end in pairs):
         raise ValueError("a span outside its buffer")
     for start, end in pairs:
-        cuts = cut(
-            view[start:end], table, size_min, size_normal, size_max, mask_strict, mask_loose
-        )
+        cuts = cut(view[start:end], table, size_min, size_normal, size_max, mask_strict, mask_loose)
         counts.append(len(cuts))
         for begin, stop in zip([0, *cuts], cuts, strict=False):
             chunks.extend((start + begin, start + stop))

@@ -1,9 +1,10 @@
 """The compiled chunker cuts exactly where its plain twin cuts."""
 
 import os
-import random
 import subprocess
 import sys
+from array import array
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -12,27 +13,14 @@ from hypothesis import strategies as st
 from cext import gear as selected
 from cext.reference import gear as reference
 from engine.chunker import ChunkerParams, cut, keyed_table
+from tests.unit.cext.samples import KINDS, at_level, levels, random_spans, sample, simd_of
 
 compiled = pytest.importorskip("cext.gear")
 
 # small sizes, so that the slow twin sees many chunks; the code has no other dependence on them
 SMALL = ChunkerParams(keyed_table(bytes(32)), 64, 256, 1024)
-KINDS = ("random", "two-symbols", "zeros", "periodic", "text")
-
-
-def sample(kind: str, size: int, seed: int) -> bytes:
-    rng = random.Random(seed)
-    if kind == "random":
-        return rng.randbytes(size)
-    if kind == "two-symbols":
-        return bytes(rng.choice(b"ab") for _ in range(size))
-    if kind == "zeros":
-        return bytes(size)
-    if kind == "periodic":
-        period = rng.randbytes(rng.randint(1, 97))
-        return (period * (size // len(period) + 1))[:size]
-    words = [rng.randbytes(rng.randint(1, 9)).hex().encode() for _ in range(50)]
-    return b" ".join(rng.choice(words) for _ in range(size // 5 + 1))[:size]
+REAL = ChunkerParams(keyed_table(b"k" * 32))
+LEVELS = levels(compiled)
 
 
 def arguments(params: ChunkerParams) -> tuple[bytes, int, int, int, int, int]:
@@ -72,10 +60,94 @@ def test_compiled_equals_reference_at_the_edges(size: int) -> None:
 @pytest.mark.slow
 def test_compiled_equals_reference_at_the_sizes_of_the_format() -> None:
     """The real sizes, on data with and without cut points of its own."""
-    real = ChunkerParams(keyed_table(b"k" * 32))
     for kind in ("random", "zeros"):
         data = sample(kind, 150_000, 1)
-        assert cut(data, real) == reference.cut(data, *arguments(real))
+        assert cut(data, REAL) == reference.cut(data, *arguments(REAL))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels_cut_alike_at_the_sizes_of_the_format(level: str, kind: str) -> None:
+    """Every level has the cuts of the scalar one, for many chunks, at any alignment and in short remainders."""
+    data = sample(kind, 3_000_000, 7)
+    for size in (len(data), 16_385, 17_000, 65_535, 65_536, 66_100, 262_145):
+        for shift in (0, 1, 37):
+            view = memoryview(data)[shift : shift + size]
+            with at_level(compiled, "scalar"):
+                expected = compiled.cut(view, *arguments(REAL))
+            with at_level(compiled, level):
+                assert compiled.cut(view, *arguments(REAL)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels_equal_reference_in_windows_of_lanes(level: str) -> None:
+    """Searches of a few hundred to a few thousand places, which lanes share, end where the twin's end."""
+    params = ChunkerParams(keyed_table(bytes(32)), 64, 4096, 9000)
+    for kind in KINDS:
+        data = sample(kind, 30_000, 3)
+        with at_level(compiled, level):
+            found = compiled.cut(data, *arguments(params))
+        assert found == reference.cut(data, *arguments(params))
+
+
+@pytest.mark.parametrize("kernel", [compiled, reference])
+@pytest.mark.parametrize("mask", [0, 0x0002_2221, 0x8000_0001])
+def test_any_mask_is_served(kernel: ModuleType, mask: int) -> None:
+    """Masks need not be the high bits; the empty one cuts at the minimum and never earlier."""
+    data = sample("random", 3000, 5)
+    cuts = kernel.cut(data, SMALL.table, 64, 256, 1024, mask, mask)
+    assert cuts == reference.cut(data, SMALL.table, 64, 256, 1024, mask, mask)
+    if mask == 0:
+        assert cuts == [*range(64, 3000, 64), 3000]
+
+
+@pytest.mark.parametrize("kernel", [compiled, reference])
+def test_spans_are_cut_one_by_one(kernel: ModuleType) -> None:
+    """A batch gives what `cut` gives for each span, as spans of the buffer; an empty span gives nothing."""
+    data = sample("text", 20_000, 2)
+    spans = random_spans(len(data), [0, 1, 63, 64, 65, 1024, 5000, 0, 3000], 4)
+    chunks, counts = kernel.cut_spans(data, spans, *arguments(SMALL))
+    expected: list[int] = []
+    expected_counts = []
+    for start, end in zip(spans[::2], spans[1::2], strict=True):
+        cuts = reference.cut(data[start:end], *arguments(SMALL))
+        expected_counts.append(len(cuts))
+        for begin, stop in zip([0, *cuts], cuts, strict=False):
+            expected += (start + begin, start + stop)
+    assert (chunks.typecode, counts.typecode) == ("Q", "Q")
+    assert chunks.tolist() == expected
+    assert counts.tolist() == expected_counts
+    empty, none = kernel.cut_spans(b"", array("Q"), *arguments(SMALL))
+    assert (len(empty), len(none)) == (0, 0)
+
+
+@pytest.mark.parametrize("kernel", [compiled, reference])
+@pytest.mark.parametrize(
+    "spans", [[5], [4, 3], [0, 11], [11, 11], [2**63, 2**64 - 1], [2**64 - 1, 0]]
+)
+def test_bad_spans_are_refused(kernel: ModuleType, spans: list[int]) -> None:
+    """A span that is not inside the buffer is an error before any byte is read."""
+    with pytest.raises(ValueError, match="span"):
+        kernel.cut_spans(bytes(10), array("Q", spans), *arguments(SMALL))
+
+
+@pytest.mark.parametrize("kernel", [compiled, reference])
+@pytest.mark.parametrize("sizes", [(31, 256, 1024), (64, 63, 1024), (64, 256, 255)])
+def test_bad_sizes_are_refused(kernel: ModuleType, sizes: tuple[int, int, int]) -> None:
+    """A minimum below the window would read before the chunk."""
+    with pytest.raises(ValueError, match="sizes"):
+        kernel.cut(bytes(5000), SMALL.table, *sizes, 1, 1)
+
+
+@pytest.mark.slow
+def test_the_simd_demand_is_honoured() -> None:
+    """STRONGROOM_SIMD decides at import; AVX2 has no code of its own here; an unknown word fails the import."""
+    assert simd_of("gear", "scalar") == "scalar"
+    assert simd_of("gear", "mmx") is None
+    assert simd_of("gear", "avx2") == ("scalar" if "avx2" in LEVELS else None)
+    assert simd_of("gear", "avx512") == ("avx512" if "avx512" in LEVELS else None)
 
 
 def test_a_wrong_table_is_refused() -> None:
