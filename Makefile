@@ -48,8 +48,9 @@ test: test-deps lint  ## lint and every test of the fast and full lanes
 test-long: test-deps  ## chaos, scale and soak
 	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
-bench: test-deps  ## the figures
-	$(BIN)/python -m benchmarks
+bench: install  ## figures against restic, borg and the hardware: tables, goals; BENCH_ARGS="--scale 0.3 --record FILE"
+	PYTHON=$(PYTHON) benchmarks/install_peers.sh
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 demo: install  ## one backup, verification and restore on an emulated tenant
 	$(BIN)/strongroom demo

@@ -1,1 +1,1 @@
-"""Figures: ratios of paired runs against a peer, with the machine and the versions beside them. `make bench`."""
+"""Figures: ratios of paired runs against peers and the hardware, with machine and versions beside them. `make bench`."""
