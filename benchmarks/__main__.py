@@ -48,6 +48,8 @@ def main() -> int:
         finally:
             if not words.keep:
                 shutil.rmtree(data.folder)
+    if store.is_dir() and not any(store.iterdir()):
+        store.rmdir()
     goals = report.goal_rows(results)
     report.print_goals(goals)
     if goals and words.scale < GOALS_SCALE_MIN:
