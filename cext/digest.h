@@ -18,7 +18,7 @@
 enum { DIGEST_LEAF = 1024, DIGEST_BLOCK = 64, DIGEST_OUT = 32, DIGEST_LANES_MAX = 16 };
 enum { DIGEST_FIRST = 1, DIGEST_LAST = 2, DIGEST_PARENT = 4, DIGEST_ROOT = 8, DIGEST_KEYED = 16 };
 
-#define DIGEST_WINDOW 1024 /* leaves in hand at a time, a power of two; bounds the scratch to some 150 KiB */
+#define DIGEST_WINDOW 1024 /* leaves in hand at a time, a power of two; bounds the scratch to some 100 KiB */
 #define DIGEST_DEPTH 54    /* levels above a window in a message of 2^64 bytes */
 
 static const uint32_t digest_start[4] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a};

@@ -56,11 +56,3 @@ def keyed(const unsigned char[::1] data, const uint64_t[::1] spans, const unsign
     if failed:
         raise MemoryError
     return made
-
-
-def hash_one(const unsigned char[::1] data, const unsigned char[::1] key):
-    """The digest of one buffer, 32 bytes."""
-    cdef uint64_t span[2]
-    span[0] = 0
-    span[1] = data.shape[0]
-    return keyed(data, <const uint64_t[:2]> span, key)

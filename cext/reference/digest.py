@@ -24,8 +24,3 @@ def keyed(data: Buffer, spans: Buffer, key: Buffer) -> bytes:
     if any(not start <= end <= len(view) for start, end in pairs):
         raise ValueError("a span outside its buffer")
     return b"".join(blake3(view[start:end], key=secret).digest() for start, end in pairs)
-
-
-def hash_one(data: Buffer, key: Buffer) -> bytes:
-    """The digest of one buffer, 32 bytes."""
-    return blake3(data, key=bytes(key)).digest()
