@@ -7,9 +7,10 @@ back. Nothing is kept in a queue of ours, so nothing grows.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import msgspec
 import nats
@@ -18,6 +19,8 @@ import nats.js.errors
 
 from engine.errors import Denied, InternalError, Unavailable
 from proxy.contract import (
+    BUDGETS_BUCKET,
+    BUDGETS_SUBJECT,
     CHECKPOINTS_BUCKET,
     EVENTS_STREAM,
     PROXIES_BUCKET,
@@ -46,26 +49,50 @@ ASKED_WAITING_MAX = 64
 CONTROL_WAITING_MAX = 256
 
 FOREIGN = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
+WRONG_SEQUENCE_CODES = (10071, 10164)  # somebody else wrote this subject first
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetEntry:
+    """Value of a key, the sequence it was stored under, and when: seconds since 1970 on the bus's clock."""
+
+    value: bytes
+    revision: int
+    stamp: float
 
 
 class ProxyBus:
     """One connection of one proxy."""
 
-    def __init__(self, client: Any, join: JoinDocument, closed: asyncio.Event) -> None:
+    def __init__(
+        self,
+        client: Any,
+        join: JoinDocument,
+        closed: asyncio.Event,
+        reconnected: list[Callable[[], None]],
+    ) -> None:
         self._client = client
         self._join = join
         self._stream = client.jetstream(timeout=REQUEST_S)
         self._key = SealingKey(join.sealing_key)
         self._closed = closed
+        self._reconnected = reconnected
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, join: JoinDocument) -> AsyncIterator["ProxyBus"]:
         """Connect, waiting as long as it takes."""
         closed = asyncio.Event()
+        reconnected: list[Callable[[], None]] = []
 
         async def note_closed() -> None:
             closed.set()
+
+        async def note_reconnected() -> None:
+            for told in reconnected:
+                told()
 
         async def note_error(error: Exception) -> None:
             # Permission errors name subjects, nothing secret.
@@ -83,11 +110,17 @@ class ProxyBus:
             pending_size=PENDING_BYTES_MAX,
             error_cb=note_error,
             closed_cb=note_closed,
+            reconnected_cb=note_reconnected,
         )
         try:
-            yield cls(client, join, closed)
+            yield cls(client, join, closed, reconnected)
         finally:
             await client.close()
+
+    @property
+    def proxy(self) -> str:
+        """This proxy's id."""
+        return self._join.proxy
 
     @property
     def public_key(self) -> str:
@@ -201,6 +234,76 @@ class ProxyBus:
         except FOREIGN as error:
             log.info("not noted on the bus: %s", type(error).__name__)
 
+    # -- shared budgets --------------------------------------------------------------------------
+
+    def on_reconnect(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever the bus is back after an outage."""
+        self._reconnected.append(told)
+
+    async def read_budget(self, key: str) -> BudgetEntry | None:
+        """
+        The entry of a key, None if there is none.
+
+        Raises:
+            Unavailable: the bus is away. Also of the next two.
+        """
+        subject = f"$KV.{BUDGETS_BUCKET}.{key}"
+        try:
+            found = await self._apart(self._stream.get_last_msg(f"KV_{BUDGETS_BUCKET}", subject))
+        except nats.js.errors.NotFoundError:
+            return None
+        except nats.js.errors.APIError as error:
+            raise _away() from error
+        return BudgetEntry(found.data or b"", int(found.seq), found.time.timestamp())
+
+    async def write_budget(self, key: str, value: bytes, revision: int | None) -> int | None:
+        """Store a value over `revision` (0: the first; None: whatever is there); the new one, None if that is old."""
+        headers = {}
+        if revision is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(revision)
+        subject = f"$KV.{BUDGETS_BUCKET}.{key}"
+        try:
+            stored = await self._apart(
+                self._stream.publish(subject, value, headers=headers or None)
+            )
+        except nats.js.errors.APIError as error:
+            if error.err_code in WRONG_SEQUENCE_CODES:
+                return None
+            raise _away() from error
+        return int(stored.seq)
+
+    async def hear_budgets(self, tenant: str, heard: Callable[[Any], Awaitable[None]]) -> Any:
+        """A subscription to what is stored for a tenant; it outlives outages but misses what is said meanwhile."""
+        subscription = await self._apart(
+            self._client.subscribe(f"{BUDGETS_SUBJECT}.{tenant}.*", cb=heard)
+        )
+        await self._apart(self._client.flush(REQUEST_S))  # from here on nothing is missed
+        return subscription
+
+    async def hear_no_more(self, subscription: Any) -> None:
+        """End a subscription."""
+        with suppress(*FOREIGN):
+            await subscription.unsubscribe()
+
+    async def _apart(self, call: Coroutine[Any, Any, T]) -> T:
+        """A call of the library in a task of its own: inside it a cancellation of ours could get lost."""
+        if not self._client.is_connected:
+            call.close()
+            raise _away()  # sent now it would wait in a buffer
+        task = asyncio.ensure_future(call)
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        try:
+            return task.result()
+        except nats.js.errors.APIError:
+            raise
+        except FOREIGN as error:
+            raise _away() from error
+
     async def acknowledge(self, message: Any) -> None:
         """Take a finished task out of the stream; if that fails it is delivered again, harmlessly."""
         for _ in range(ACK_TRIES_MAX):
@@ -227,3 +330,7 @@ class ProxyBus:
         return await self._client.subscribe(
             f"control.{self._join.pool}", pending_msgs_limit=CONTROL_WAITING_MAX
         )
+
+
+def _away() -> Unavailable:
+    return Unavailable("The bus cannot be reached now.", code="bus-unavailable")

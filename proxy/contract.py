@@ -11,6 +11,9 @@ Subjects and buckets (docs/control-plane.md):
     control.<pool>              to every proxy of the pool: a session shall stop (Control)
     PROXIES, key <proxy id>     bucket: heartbeat with a time to live
     CHECKPOINTS, key <task id>  bucket: number of the last delivery that left a checkpoint
+    BUDGETS, key <tenant>.<scope>
+                                bucket: request budgets, shared by all proxies (proxy.shared_budgets)
+    budgets.<tenant>.<scope>    what was stored in BUDGETS, told to whoever listens
 
 All bodies are JSON of the structs below. Unknown members are refused: both sides are upgraded
 together.
@@ -64,6 +67,9 @@ WORK_STREAM = "WORK"
 EVENTS_STREAM = "EVENTS"
 PROXIES_BUCKET = "PROXIES"
 CHECKPOINTS_BUCKET = "CHECKPOINTS"
+BUDGETS_BUCKET = "BUDGETS"
+BUDGETS_SUBJECT = "budgets"
+BUDGETS_LIFE_S = 25 * 3600.0  # longer than the longest window
 HEARTBEAT_S = 3.0
 HEARTBEAT_TTL_S = 15.0
 LEASE_S = 15.0  # JetStream ack_wait: a task whose proxy is silent for so long is delivered again

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,7 @@ from proxy.bus import ProxyBus
 from proxy.contract import ProxyStatus, Task
 from proxy.pipeline.context import TaskContext
 from proxy.settings import TASKS_MAX, ProxySettings, default_folder, read_join_document
+from proxy.shared_budgets import SharedBudgets
 from proxy.worker import DRAIN_EVENTS_S, DRAIN_S, Worker
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,9 @@ def _program_version() -> str:
         return "unknown"
 
 
-async def run(settings: ProxySettings, data_plane: DataPlane, stop: asyncio.Event) -> None:
+async def run(
+    settings: ProxySettings, make: Callable[[ProxyBus], DataPlane], stop: asyncio.Event
+) -> None:
     """
     Work until `stop` is set, then drain: tasks are brought to a commit and handed back.
 
@@ -75,6 +79,7 @@ async def run(settings: ProxySettings, data_plane: DataPlane, stop: asyncio.Even
                 tasks=tasks,
             )
 
+        data_plane = make(bus)
         worker = Worker(bus, status, data_plane.run_task, settings.tasks_max)
         answers = Answers(bus, data_plane, port, (join.proxy, host))
         if settings.ready_file is not None:
@@ -114,7 +119,7 @@ async def _drain_when(stop: asyncio.Event, worker: Worker, work: "asyncio.Task[N
 
 
 async def run_until_told(
-    settings: ProxySettings, data_plane: Callable[[], DataPlane], *, watch_input: bool
+    settings: ProxySettings, make: Callable[[ProxyBus], DataPlane], *, watch_input: bool
 ) -> None:
     """`run`, ended by SIGTERM, SIGINT or (with `watch_input`) by the end of standard input."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -122,7 +127,7 @@ async def run_until_told(
         loop.add_signal_handler(number, stop.set)
     if watch_input:
         loop.add_reader(sys.stdin.fileno(), _end_of_input, loop, stop)
-    await run(settings, data_plane(), stop)
+    await run(settings, make, stop)
 
 
 def _end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -166,14 +171,14 @@ def parse(arguments: list[str]) -> tuple[ProxySettings, bool]:
 
 def main(
     arguments: list[str] | None = None,
-    data_plane: "Callable[[ProxySettings], DataPlane] | None" = None,
+    data_plane: "Callable[[ProxySettings, ProxyBus], DataPlane] | None" = None,
 ) -> int:
     """The command line; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings, watch_input = parse(sys.argv[1:] if arguments is None else arguments)
         make = data_plane or _real_data_plane
-        asyncio.run(run_until_told(settings, lambda: make(settings), watch_input=watch_input))
+        asyncio.run(run_until_told(settings, partial(make, settings), watch_input=watch_input))
     except BackupError as error:
         log.error("%s (%s)", error.message, error.code)
         return 1
@@ -186,12 +191,13 @@ def main(
     return 0
 
 
-def _real_data_plane(settings: ProxySettings) -> DataPlane:
+def _real_data_plane(settings: ProxySettings, bus: ProxyBus) -> DataPlane:
     from proxy.pipeline.plane import DataPlane as RealDataPlane
     from repository import Places
 
     places = Places(settings.cache_dir, settings.state_dir)
-    return RealDataPlane(settings.join.proxy, places, _program_version())
+    version = _program_version()
+    return RealDataPlane(settings.join.proxy, places, version, budgets=SharedBudgets(bus))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from proxy.contract import CHECKPOINTS_BUCKET, PROXIES_BUCKET, WORK_STREAM, JoinDocument
+from proxy.contract import (
+    BUDGETS_BUCKET,
+    BUDGETS_SUBJECT,
+    CHECKPOINTS_BUCKET,
+    PROXIES_BUCKET,
+    WORK_STREAM,
+    JoinDocument,
+)
 from server.bus.connection import WORK_KINDS
 from server.identifiers import new_id
 from server.sealing import new_sealing_key
@@ -38,9 +45,19 @@ def permissions(proxy: str, pool: str) -> dict[str, Any]:
                 f"$KV.{PROXIES_BUCKET}.{proxy}",
                 f"$KV.{CHECKPOINTS_BUCKET}.*",
                 f"$JS.API.STREAM.MSG.GET.KV_{CHECKPOINTS_BUCKET}",
+                # A tenant's budget is for all pools that read it.
+                f"$KV.{BUDGETS_BUCKET}.*.*",
+                f"$JS.API.STREAM.MSG.GET.KV_{BUDGETS_BUCKET}",
             ]
         },
-        "subscribe": {"allow": [f"_INBOX_{proxy}.>", f"ask.{pool}.*", f"control.{pool}"]},
+        "subscribe": {
+            "allow": [
+                f"_INBOX_{proxy}.>",
+                f"ask.{pool}.*",
+                f"control.{pool}",
+                f"{BUDGETS_SUBJECT}.*.*",
+            ]
+        },
         "allow_responses": {"max": 1, "expires": ANSWER_LIFE},
     }
 

@@ -3,7 +3,8 @@
 from types import TracebackType
 
 from proxy.graph.auth import TokenSource
-from proxy.graph.budget import Budget, BudgetLimits
+from proxy.graph.budget import Budget, BudgetLimits, tenant_key
+from proxy.graph.budget_store import BudgetStore
 from proxy.graph.client import GraphClient
 from proxy.graph.clock import Clock, SystemClock
 from proxy.graph.settings import OrganizationSettings
@@ -22,11 +23,14 @@ class GraphService:
         *,
         clock: Clock | None = None,
         limits: BudgetLimits | None = None,
+        budgets: BudgetStore | None = None,
     ) -> None:
+        """`budgets`: where the organization's budget is shared; None: this service alone uses it."""
         self.settings = settings
         self._clock = clock or SystemClock()
         limits = limits or BudgetLimits(share=settings.budget_share, licenses=settings.licenses)
-        self._budget = Budget(self._clock, limits)
+        tenant = tenant_key(settings.tenant_id, settings.client_id, settings.graph_endpoint)
+        self._budget = Budget(self._clock, limits, budgets, tenant)
         self._transport = Transport(settings, version)
         self._tokens = TokenSource(settings, self._transport)
 
@@ -35,7 +39,8 @@ class GraphService:
         return GraphClient(self.settings, self._transport, self._tokens, self._budget, self._clock)
 
     async def close(self) -> None:
-        """Close connections and the sign-in thread."""
+        """Give back what was leased of the budget, close connections and the sign-in thread."""
+        await self._budget.close()
         self._tokens.close()
         await self._transport.close()
 

@@ -1,7 +1,7 @@
 """
 Connections to organizations, shared by all tasks of a process: one `GraphService` per application and tenant.
 
-Budgets live in the service, so two tasks of one tenant must never have two of them.
+All of them share their budgets in one store, so an organization whose secret changed goes on with the budget it had.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from proxy.graph.budget import BudgetLimits
+from proxy.graph.budget_store import BudgetStore, MemoryBudgetStore
 from proxy.graph.clock import Clock
 from proxy.graph.service import GraphService
 from proxy.graph.settings import OrganizationSettings
@@ -28,11 +29,17 @@ class Organizations:
     """`use` gives the service of an organization for a block; a changed secret replaces it once it is free."""
 
     def __init__(
-        self, version: str, *, clock: Clock | None = None, limits: BudgetLimits | None = None
+        self,
+        version: str,
+        *,
+        clock: Clock | None = None,
+        limits: BudgetLimits | None = None,
+        budgets: BudgetStore | None = None,
     ) -> None:
         self._version = version
         self._clock = clock
         self._limits = limits
+        self._budgets = budgets or MemoryBudgetStore(clock)
         self._shared: dict[OrganizationSettings, _Shared] = {}
         self._lock = asyncio.Lock()
 
@@ -44,7 +51,11 @@ class Organizations:
             if shared is None:
                 await self._close_outdated(settings)
                 service = GraphService(
-                    settings, self._version, clock=self._clock, limits=self._limits
+                    settings,
+                    self._version,
+                    clock=self._clock,
+                    limits=self._limits,
+                    budgets=self._budgets,
                 )
                 shared = self._shared[settings] = _Shared(settings, service)
             shared.users += 1

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from proxy.contract import BrowseRequest, Task, TaskSecrets
+from proxy.graph.budget_store import BudgetStore
 from proxy.keeper import KeeperLimits, RepositoryKeeper
 from proxy.pipeline.context import Download, TaskContext
 from proxy.pipeline.organizations import Organizations
@@ -23,11 +24,20 @@ class DataPlane:
     """Implements `proxy.main.DataPlane`. `close` commits what is there."""
 
     def __init__(
-        self, identity: str, places: Places, version: str, limits: KeeperLimits | None = None
+        self,
+        identity: str,
+        places: Places,
+        version: str,
+        limits: KeeperLimits | None = None,
+        budgets: BudgetStore | None = None,
     ) -> None:
-        """`identity`: the proxy's id, the permanent name of its write sessions."""
+        """
+        `identity`: the proxy's id, the permanent name of its write sessions.
+
+        `budgets`: where budgets of organizations are shared; None: nobody else reads them.
+        """
         self._keeper = RepositoryKeeper(identity, places, limits)
-        self._organizations = Organizations(version)
+        self._organizations = Organizations(version, budgets=budgets)
         self._questions = Questions(self._keeper)
 
     async def __aenter__(self) -> Self:

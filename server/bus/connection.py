@@ -17,6 +17,9 @@ import nats.js.errors
 from nats.js import api
 
 from proxy.contract import (
+    BUDGETS_BUCKET,
+    BUDGETS_LIFE_S,
+    BUDGETS_SUBJECT,
     CHECKPOINTS_BUCKET,
     EVENTS_STREAM,
     HEARTBEAT_TTL_S,
@@ -198,6 +201,12 @@ class Bus:
             bucket=PROXIES_BUCKET, ttl=HEARTBEAT_TTL_S, storage=api.StorageType.MEMORY
         )
         await self.stream.create_key_value(bucket=CHECKPOINTS_BUCKET, ttl=CHECKPOINT_LIFE_S)
+        await self.stream.create_key_value(
+            bucket=BUDGETS_BUCKET,
+            ttl=BUDGETS_LIFE_S,
+            # Every proxy hears of a change at once, without a consumer of its own.
+            republish=api.RePublish(src=f"$KV.{BUDGETS_BUCKET}.>", dest=f"{BUDGETS_SUBJECT}.>"),
+        )
         await self.stream.add_consumer(
             EVENTS_STREAM,
             api.ConsumerConfig(

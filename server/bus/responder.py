@@ -99,9 +99,6 @@ async def _graph(services: Services, organization: str | None, pool: str) -> dic
         raise Denied("No session of the pool reads this organization.", code="secrets-no-claim")
     members = ("tenant_id", "client_id", "authority", "graph_endpoint", "proxy_url")
     graph = {name: row[name] for name in members if row[name]}
-    # Each proxy gets an equal part of the tenant's request budget, also while others are idle: together they
-    # must never ask more than the tenant allows.
-    graph["budget_share"] = str(1 / max(1, await services.database.value("proxies.count")))
     return graph | msgspec.json.decode(await _open(services, row["secret"]), type=dict[str, str])
 
 

@@ -107,10 +107,6 @@ INSERT INTO proxies (id, pool, public_key) VALUES (:id, :pool, :public_key) RETU
 -- Those that belong to the installation.
 SELECT * FROM proxies WHERE id > :after AND removed_at IS NULL ORDER BY id LIMIT :count;
 
--- name: proxies.count
--- How many share the budgets of the tenants.
-SELECT count(*) FROM proxies WHERE removed_at IS NULL;
-
 -- name: proxies.get
 -- A proxy that belongs to the installation.
 SELECT * FROM proxies WHERE id = :id AND removed_at IS NULL;

@@ -127,6 +127,7 @@ class _Story:
             ledger = await tenant.call("ledger")
             self._show(comparisons, ledger)
             good = not problems and not any(c.differences for c in comparisons)
+            good = good and not ledger["breaches"]
             if self._keep:
                 await self._stay(info)
         return DONE if good else FAILED
@@ -252,7 +253,7 @@ class _Story:
             for difference in comparison.differences:
                 complain(f"different: {difference}")
         for breach in ledger["breaches"][:20]:
-            complain(f"note: a rule of Microsoft Graph was broken: {breach}")
+            complain(f"broken rule of Microsoft Graph: {breach}")
 
     async def _stay(self, info: InstallationInfo) -> None:
         facts(

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from proxy.graph.band import resource_units_per_minute
 from proxy.graph.budget import (
     DIRECTORY,
     SITES,
@@ -11,9 +12,8 @@ from proxy.graph.budget import (
     BudgetLimits,
     Meter,
     Scope,
-    Window,
-    resource_units_per_minute,
 )
+from proxy.graph.budget_store import MemoryBudgetStore
 from proxy.graph.errors import GraphThrottled, GraphUnavailable
 from proxy.graph.faults import classify
 from proxy.graph.retry import Persistence
@@ -34,26 +34,6 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
         await asyncio.sleep(0)
-
-
-def test_a_window_never_lets_more_through_in_any_period() -> None:
-    window = Window(100, 60.0)
-    now, spent = 0.0, []
-    for _ in range(1000):
-        delay = window.delay_s(now, 3)
-        now += delay
-        assert window.delay_s(now, 3) == 0
-        window.take(now, 3)
-        spent.append((now, 3))
-        assert sum(units for at, units in spent if at > now - 60.0) <= 100
-    assert now >= 60.0 * 25
-
-
-def test_a_call_that_costs_more_than_the_limit_passes_when_all_is_free() -> None:
-    window = Window(2, 60.0)
-    assert window.delay_s(0.0, 5) == 0
-    window.take(0.0, 5)
-    assert window.delay_s(1.0, 1) > 0
 
 
 async def test_a_mailbox_takes_four_calls_at_once() -> None:
@@ -146,6 +126,54 @@ async def test_a_limit_that_is_never_told_is_not_reached() -> None:
         async with bucket.admit(1, Meter()) as admission:
             admission.settle({})
     assert clock.now - began < 60.0
+
+
+async def test_two_find_together_that_more_is_allowed() -> None:
+    """Neither uses 90 % of the first band alone; together they do, and both hear of the higher one."""
+    clock = FakeClock()
+    store = MemoryBudgetStore(clock)
+    first, second = (Budget(clock, BudgetLimits(), store).bucket(SITES) for _ in range(2))
+    began = clock.now
+    for _ in range(1500):
+        for bucket in (first, second):
+            async with bucket.admit(1, Meter()) as admission:
+                admission.settle({})
+    assert clock.now - began < 60.0
+    assert first.shape.limits()[0].limit > 2400
+    assert second.shape.limits()[0].limit > 2400
+
+
+async def test_a_limit_that_was_told_to_one_holds_for_both() -> None:
+    """Silence of the service after that says nothing any more."""
+    clock = FakeClock()
+    store = MemoryBudgetStore(clock)
+    first, second = (Budget(clock, BudgetLimits(), store).bucket(SITES) for _ in range(2))
+    async with first.admit(1, Meter()) as admission:
+        admission.settle({"RateLimit-Limit": "1250"})
+    began = clock.now
+    for _ in range(700):
+        for bucket in (first, second):
+            async with bucket.admit(1, Meter()) as admission:
+                admission.settle({})
+    assert clock.now - began >= 59.0
+
+
+async def test_waiting_calls_are_let_through_in_order_and_a_cancelled_one_leaves_no_trace() -> None:
+    """A caller that gives up while it waits neither holds a place nor pays."""
+    clock = FakeClock()
+    bucket, order = Budget(clock, BudgetLimits()).bucket(Scope.mailbox("u")), []
+
+    async def call(number: int) -> None:
+        async with bucket.admit(1, Meter()):
+            order.append(number)
+            await asyncio.sleep(0.01)
+
+    tasks = [asyncio.create_task(call(number)) for number in range(12)]
+    await asyncio.sleep(0.005)
+    tasks[6].cancel()
+    await asyncio.wait(tasks)
+    assert order == [n for n in range(12) if n != 6]
+    assert bucket.running == 0
 
 
 def test_bands() -> None:
