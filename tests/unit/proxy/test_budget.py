@@ -158,6 +158,21 @@ async def test_a_limit_that_was_told_to_one_holds_for_both() -> None:
     assert clock.now - began >= 59.0
 
 
+async def test_a_lost_store_begins_from_what_was_seen_last() -> None:
+    """Else a tenant would get its whole window twice."""
+    clock = FakeClock()
+    store = MemoryBudgetStore(clock)
+    bucket = Budget(clock, BudgetLimits(mailbox_requests=100), store).bucket(Scope.mailbox("u"))
+    began = clock.now
+    for number in range(97):
+        if number == 60:
+            store._entries.clear()
+            bucket.doubt()
+        async with bucket.admit(1, Meter()):
+            pass
+    assert clock.now - began >= 590.0
+
+
 async def test_waiting_calls_are_let_through_in_order_and_a_cancelled_one_leaves_no_trace() -> None:
     """A caller that gives up while it waits neither holds a place nor pays."""
     clock = FakeClock()
