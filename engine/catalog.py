@@ -6,11 +6,13 @@ takes it away. Parts are Parquet, rows by creation time, then id, so that change
 one level are merged into one of the next level: a base is never rewritten for a small change.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.errors import Corruption
@@ -68,7 +70,18 @@ def encode_parts(parts: Sequence[Part]) -> bytes:
     """Parts of a row as they stand in its `parts` column."""
     if not parts:
         return b""
-    return msgspec.msgpack.encode([(part.role, part.size, part.chunks) for part in parts])
+    return msgspec.msgpack.encode([(p.role, p.size, p.chunks, p.recipe) for p in parts])
+
+
+def encode_single_parts(
+    role: str, sizes: Sequence[int], chunks: Sequence[bytes], recipes: Sequence[bytes]
+) -> list[bytes]:
+    """`encode_parts` for many rows that have one part each, given as columns."""
+    encode = msgspec.msgpack.Encoder().encode
+    return [
+        encode(((role, size, refs, recipe),))
+        for size, refs, recipe in zip(sizes, chunks, recipes, strict=True)
+    ]
 
 
 def decode_parts(packed: bytes) -> tuple[Part, ...]:
@@ -76,23 +89,36 @@ def decode_parts(packed: bytes) -> tuple[Part, ...]:
     if not packed:
         return ()
     try:
-        rows = msgspec.msgpack.decode(packed, type=list[tuple[str, int, bytes]])
+        rows = msgspec.msgpack.decode(packed, type=list[tuple[str, int, bytes, bytes]])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("the parts of a row cannot be read", code="catalog-corrupt") from error
-    return tuple(checked_part(role, size, chunks) for role, size, chunks in rows)
+    return tuple(checked_part(role, size, chunks, recipe) for role, size, chunks, recipe in rows)
 
 
-def encode_catalog_part(rows: Iterable[Row]) -> bytes:
-    """Parquet bytes of one catalog part."""
-    ordered = sorted(rows, key=lambda row: (row.created_ns, row.id))
+def table_of(rows: Iterable[Row]) -> pa.Table:
+    """Rows as a table, in their order."""
+    held = list(rows)
     columns = {
-        name: [getattr(row, name) for row in ordered] for name in SCHEMA.names if name != "parts"
+        name: [getattr(row, name) for row in held] for name in SCHEMA.names if name != "parts"
     }
-    columns["parts"] = [encode_parts(row.parts) for row in ordered]
-    table = pa.Table.from_pydict(columns, schema=SCHEMA)
+    return columns_table({**columns, "parts": [encode_parts(row.parts) for row in held]})
+
+
+def columns_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """A table of columns by name, all of one length; `parts` as of `encode_parts`."""
+    return pa.Table.from_pydict(dict(columns), schema=SCHEMA)
+
+
+def encode_catalog_part(table: pa.Table) -> bytes:
+    """Parquet bytes of one catalog part; no id may stand twice in `table`."""
+    order = pc.sort_indices(table, [("created_ns", "ascending"), ("id", "ascending")])
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, compression="zstd", row_group_size=65536, use_dictionary=["container", "kind"]
+        table.take(order),
+        sink,
+        compression="zstd",
+        row_group_size=65536,
+        use_dictionary=["container", "kind", "meta"],
     )
     return bytes(sink.getvalue())
 
@@ -117,7 +143,7 @@ def row_at(table: pa.Table, index: int) -> Row:
     return Row(**values)
 
 
-def rows_of(table: pa.Table) -> Iterable[Row]:
+def rows_of(table: pa.Table) -> Iterator[Row]:
     """All rows of a decoded part, in order."""
     for batch in table.to_batches(max_chunksize=4096):
         columns = [batch.column(name).to_pylist() for name in SCHEMA.names]

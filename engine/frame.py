@@ -1,10 +1,10 @@
 """
 Frames: chunks compressed and sealed together (docs/format.md, "Frames").
 
-Small chunks share a frame, so that zstd sees up to a quarter of a MiB at once; order of arrival keeps a container together.
+Small chunks share a frame, so that zstd sees more than one of them at once; order of arrival keeps a container together.
+Chunks that look incompressible share frames of their own.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -13,7 +13,6 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.errors import Corruption
-from engine.ids import ChunkId
 from engine.limits import FRAME_PLAIN_BYTES_MAX
 from engine.seal import (
     ObjectClass,
@@ -25,6 +24,7 @@ from engine.seal import (
 
 IDENTITY_BYTES = 16
 ZSTD_LEVEL = 3
+ZSTD_LEVEL_DENSE = 1  # for what looks incompressible: quick, and finds long repeats all the same
 STORED_RATIO_MAX = 0.97  # above it compression is not worth the decompression
 
 
@@ -60,18 +60,32 @@ class PackedFrame:
     payload: bytes
 
 
-def frame_identity(ids: Sequence[ChunkId]) -> bytes:
-    """16 bytes that bind a frame to the chunks in it, in their order."""
-    return blake3(b"strongroom frame" + b"".join(ids)).digest(length=IDENTITY_BYTES)
+def frame_identity(refs: bytes) -> bytes:
+    """16 bytes that bind a frame to the chunks in it: `refs` are their references (36 bytes each) in order."""
+    return blake3(b"strongroom frame" + refs).digest(length=IDENTITY_BYTES)
 
 
-def pack_frame(ids: Sequence[ChunkId], plain: bytes) -> PackedFrame:
-    """Compress the joined chunks of a frame; left as they are if that gains less than 3 %."""
-    payload = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress(plain)
-    codec = Codec.ZSTD
-    if len(payload) > len(plain) * STORED_RATIO_MAX:
-        payload, codec = plain, Codec.NONE
-    return PackedFrame(frame_identity(ids), len(plain), codec, payload)
+class FrameCompressor:
+    """Compresses frames one after the other; one for each thread, because its state is reused."""
+
+    def __init__(self) -> None:
+        self._levels = {
+            dense: zstandard.ZstdCompressor(level=level, write_content_size=True)
+            for dense, level in ((False, ZSTD_LEVEL), (True, ZSTD_LEVEL_DENSE))
+        }
+
+    def pack(self, refs: bytes, plain: bytes, *, dense: bool) -> PackedFrame:
+        """
+        Compress the joined chunks of a frame; left as they are if that gains less than 3 %.
+
+        Args:
+            refs: references of the chunks, in order. dense: they look incompressible.
+        """
+        payload = self._levels[dense].compress(plain)
+        codec = Codec.ZSTD
+        if len(payload) > len(plain) * STORED_RATIO_MAX:
+            payload, codec = plain, Codec.NONE
+        return PackedFrame(frame_identity(refs), len(plain), codec, payload)
 
 
 def seal_frame(
@@ -90,7 +104,11 @@ def seal_frame(
 
 
 def open_frame(
-    cipher: AESGCM, stored: bytes, info: FrameInfo, repository: bytes, object_class: ObjectClass
+    cipher: AESGCM,
+    stored: bytes | memoryview,
+    info: FrameInfo,
+    repository: bytes,
+    object_class: ObjectClass,
 ) -> bytes:
     """Joined plain bytes of a frame's chunks. Corruption if anything is not as sealed."""
     if len(stored) != info.stored_bytes or info.plain_bytes > FRAME_PLAIN_BYTES_MAX:

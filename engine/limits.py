@@ -8,7 +8,7 @@ CHUNK_BYTES_NORMAL = 64 * KIB
 CHUNK_BYTES_MAX = 256 * KIB
 CHUNK_WINDOW_BYTES = 32  # the cut test sees the last 32 bytes, wherever a chunk began
 
-FRAME_PLAIN_BYTES_TARGET = 256 * KIB  # a frame is closed when it holds this much
+FRAME_PLAIN_BYTES_TARGET = 512 * KIB  # a frame is closed when it holds this much
 FRAME_PLAIN_BYTES_MAX = FRAME_PLAIN_BYTES_TARGET + CHUNK_BYTES_MAX
 FRAME_STORED_BYTES_MAX = FRAME_PLAIN_BYTES_MAX + 64 * KIB  # zstd's worst case, tag and slack
 FRAMES_PER_PACK_MAX = 1 << 20
@@ -16,8 +16,11 @@ FRAMES_PER_PACK_MAX = 1 << 20
 DATA_PACK_BYTES_TARGET = 64 * MIB
 METADATA_PACK_BYTES_TARGET = 16 * MIB
 PACK_BYTES_MAX = 256 * MIB
-PACK_CHUNKS_TARGET = 1 << 19  # a pack is closed when it holds as many, however small they are
+PACK_CHUNKS_TARGET = 1 << 17  # a pack is closed when it holds as many, however small they are
 DIRECTORY_BYTES_MAX = 64 * MIB
+
+SALVAGE_INTERVAL_BYTES = 4 * MIB  # after so much a pack says again what is in it
+SALVAGE_ALIGNMENT_BYTES = 4 * KIB  # where a reader of a torn pack tries
 
 RUN_CHUNKS_MAX = 1 << 20
 OBJECT_PLAIN_BYTES_MAX = 256 * MIB  # a sealed single-frame object, decompressed

@@ -1,22 +1,32 @@
 """
 Packs: immutable objects of sealed frames (docs/format.md, "Packs").
 
-    header 64 | frame 0 | frame 1 | ... | sealed directory | random fill | trailer 64
+    header 64 | frame 0 | frame 1 | ... | salvage point | frame n | ... | sealed directory | random fill | trailer 96
 
 No length stands in clear. The directory (opened with the metadata key) lists frames and the chunk ids in each; the trailer
-seals where it is. The fill brings the pack to a Padme size, so that its length says little. A pack is named by the
-BLAKE3 of its bytes, so that anyone can scrub it.
+seals where it is. A salvage point, after every few MiB, lists the frames since the one before it, for packs that are
+torn or whose directory is damaged. The fill brings the pack to a Padme size, so that its length says little. A pack is
+named by the BLAKE3 of its bytes, so that anyone can scrub it.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing_extensions import Buffer
+
+from cext import runs
 from engine.errors import Corruption
 from engine.frame import Codec, FrameInfo
-from engine.ids import CHUNK_ID_BYTES, ChunkId
 from engine.keys import SALT_BYTES, KeySet
-from engine.limits import DIRECTORY_BYTES_MAX, FRAMES_PER_PACK_MAX, PACK_BYTES_MAX
+from engine.limits import (
+    DIRECTORY_BYTES_MAX,
+    FRAMES_PER_PACK_MAX,
+    PACK_BYTES_MAX,
+    SALVAGE_ALIGNMENT_BYTES,
+)
+from engine.parts import REFERENCE_BYTES
 from engine.seal import (
     HEADER_BYTES,
     TAG_BYTES,
@@ -28,22 +38,20 @@ from engine.seal import (
     open_sealed,
 )
 
-TRAILER_BYTES = 64
 TRAILER_MAGIC = b"SRTRAIL1"
-_POSITION = struct.Struct("<QQ16x")  # directory offset, sealed bytes; filled to 32
+_POSITION = struct.Struct("<QQ16x")  # offset, sealed bytes; filled to 32
 _COUNTS = struct.Struct("<IIII")  # salts, frames, chunks, reserved
 _FRAME = struct.Struct("<16sQIIIIIIHBx")
-_CHUNK = struct.Struct("<32sI")
-
-assert len(TRAILER_MAGIC) + _POSITION.size + TAG_BYTES + 8 == TRAILER_BYTES
+SEALED_POSITION_BYTES = _POSITION.size + TAG_BYTES
+TRAILER_BYTES = len(TRAILER_MAGIC) + SALT_BYTES + SEALED_POSITION_BYTES + 8
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryFrame:
-    """One frame of a directory with the chunks in it, in order: (id, plain bytes)."""
+    """One frame of a directory; `refs`: references (36 bytes: id, plain bytes) of the chunks in it, in order."""
 
     info: FrameInfo
-    chunks: tuple[tuple[ChunkId, int], ...]
+    refs: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +76,11 @@ def encode_directory(frames: Sequence[DirectoryFrame]) -> bytes:
     """Plain bytes of a directory."""
     salts: dict[bytes, int] = {}
     rows = bytearray()
-    chunks = bytearray()
+    chunks = 0
     for frame in frames:
         info = frame.info
-        salt = salts.setdefault(info.salt, len(salts))
+        count = len(frame.refs) // REFERENCE_BYTES
+        chunks += count
         rows += _FRAME.pack(
             info.identity,
             info.offset,
@@ -80,55 +89,53 @@ def encode_directory(frames: Sequence[DirectoryFrame]) -> bytes:
             info.ordinal,
             info.epoch,
             info.dictionary,
-            len(frame.chunks),
-            salt,
+            count,
+            salts.setdefault(info.salt, len(salts)),
             info.codec,
         )
-        for chunk, size in frame.chunks:
-            chunks += _CHUNK.pack(chunk, size)
-    head = _COUNTS.pack(len(salts), len(frames), len(chunks) // _CHUNK.size, 0)
-    return head + b"".join(salts) + bytes(rows) + bytes(chunks)
+    head = _COUNTS.pack(len(salts), len(frames), chunks, 0)
+    return b"".join((head, *salts, rows, *(frame.refs for frame in frames)))
+
+
+def directory_bytes(salts: int, frames: int, chunks: int) -> int:
+    """Size of `encode_directory` for these numbers of salts, frames and chunks."""
+    return _COUNTS.size + salts * SALT_BYTES + frames * _FRAME.size + chunks * REFERENCE_BYTES
 
 
 def decode_directory(plain: bytes) -> tuple[DirectoryFrame, ...]:
     """Reverse of `encode_directory`; Corruption if counts, sums or codecs do not fit."""
     try:
-        n_salts, n_frames, n_chunks, _ = _COUNTS.unpack_from(plain)
-        expected = (
-            _COUNTS.size + n_salts * SALT_BYTES + n_frames * _FRAME.size + n_chunks * _CHUNK.size
-        )
-        if expected != len(plain) or n_frames > FRAMES_PER_PACK_MAX:
+        n_salts, n_frames, n_chunks, reserved = _COUNTS.unpack_from(plain)
+        if directory_bytes(n_salts, n_frames, n_chunks) != len(plain) or reserved:
             raise ValueError("sizes")
-        at = _COUNTS.size
-        salts = [plain[at + i * SALT_BYTES : at + (i + 1) * SALT_BYTES] for i in range(n_salts)]
-        at += n_salts * SALT_BYTES
-        rows = list(_FRAME.iter_unpack(plain[at : at + n_frames * _FRAME.size]))
-        at += n_frames * _FRAME.size
-        chunks = [(ChunkId(c), size) for c, size in _CHUNK.iter_unpack(plain[at:])]
-        return tuple(_directory_frames(rows, salts, chunks))
+        if n_frames > FRAMES_PER_PACK_MAX:
+            raise ValueError("too many frames")
+        rows_at = _COUNTS.size + n_salts * SALT_BYTES
+        chunks_at = rows_at + n_frames * _FRAME.size
+        salts = [plain[at : at + SALT_BYTES] for at in range(_COUNTS.size, rows_at, SALT_BYTES)]
+        return tuple(_directory_frames(plain[rows_at:chunks_at], salts, plain[chunks_at:]))
     except (struct.error, ValueError, IndexError) as error:
         raise Corruption("a pack directory cannot be read", code="directory-corrupt") from error
 
 
-def _directory_frames(
-    rows: list[tuple[bytes, int, int, int, int, int, int, int, int, int]],
-    salts: list[bytes],
-    chunks: list[tuple[ChunkId, int]],
-) -> list[DirectoryFrame]:
-    frames = []
+def _directory_frames(rows: bytes, salts: list[bytes], refs: bytes) -> Iterator[DirectoryFrame]:
     at = 0
-    for identity, offset, stored, plain, ordinal, epoch, dictionary, count, salt, codec in rows:
-        inside = tuple(chunks[at : at + count])
-        at += count
-        if len(inside) != count or sum(size for _, size in inside) != plain:
+    for (
+        identity, offset, stored, plain, ordinal, epoch, dictionary, count, salt, codec,
+    ) in _FRAME.iter_unpack(rows):  # fmt: skip
+        inside = refs[at : at + count * REFERENCE_BYTES]
+        at += count * REFERENCE_BYTES
+        if at > len(refs) or runs.sum_lengths(inside) != plain:
             raise ValueError("chunks of a frame")
         info = FrameInfo(
             identity, offset, stored, plain, ordinal, epoch, dictionary, Codec(codec), salts[salt]
         )
-        frames.append(DirectoryFrame(info, inside))
-    if at != len(chunks):
+        yield DirectoryFrame(info, inside)
+    if at != len(refs):
         raise ValueError("chunks left over")
-    return frames
+
+
+# -- directory and trailer -----------------------------------------------------------------------
 
 
 def seal_tail(
@@ -144,30 +151,31 @@ def seal_tail(
     head = header.encode()
     sealed = cipher.encrypt(nonce(0), encode_directory(frames), head + b"directory")
     position = cipher.encrypt(nonce(1), _POSITION.pack(offset, len(sealed)), head + b"trailer")
-    return sealed, TRAILER_MAGIC + position + bytes(8)
+    return sealed, TRAILER_MAGIC + header.salt + position + bytes(8)
 
 
-def fill_bytes(frames: Sequence[DirectoryFrame], offset: int) -> int:
-    """How many bytes of fill bring a pack whose directory begins at `offset` to its Padme size."""
-    size = offset + len(encode_directory(frames)) + TAG_BYTES + TRAILER_BYTES
+def fill_bytes(directory: int, offset: int) -> int:
+    """How many bytes of fill bring a pack whose sealed directory of so many bytes begins at `offset` to its Padme size."""
+    size = offset + directory + TRAILER_BYTES
     return padme(size) - size
 
 
 def directory_position(
     keys: KeySet, object_class: ObjectClass, repository: bytes, head: bytes, trailer: bytes
 ) -> tuple[Header, int, int]:
-    """Header, offset and sealed size of the directory, from the first and the last 64 bytes of a pack."""
+    """Header, offset and sealed size of the directory, from the first 64 and the last 96 bytes of a pack."""
     header = decode_header(head, object_class, repository)
-    if len(trailer) != TRAILER_BYTES or not trailer.startswith(TRAILER_MAGIC):
-        raise Corruption("a pack has no trailer", code="trailer-corrupt")
-    sealed = trailer[len(TRAILER_MAGIC) : len(TRAILER_MAGIC) + _POSITION.size + TAG_BYTES]
+    damaged = Corruption("a pack's trailer is damaged", code="trailer-corrupt")
+    if len(trailer) != TRAILER_BYTES or not trailer.startswith(TRAILER_MAGIC + header.salt):
+        raise damaged
+    sealed = trailer[-SEALED_POSITION_BYTES - 8 : -8]
     if trailer[-8:] != bytes(8):
-        raise Corruption("a pack's trailer is damaged", code="trailer-corrupt")
+        raise damaged
     cipher = directory_cipher(keys, header)
     plain = open_sealed(cipher, 1, sealed, head[:HEADER_BYTES] + b"trailer", "a pack's trailer")
     offset, size = _POSITION.unpack(plain)
     if not HEADER_BYTES <= offset <= PACK_BYTES_MAX or size > DIRECTORY_BYTES_MAX:
-        raise Corruption("a pack's trailer is damaged", code="trailer-corrupt")
+        raise damaged
     return header, offset, size
 
 
@@ -183,4 +191,52 @@ def open_directory(keys: KeySet, header: Header, sealed: bytes) -> Directory:
     return Directory(header, decode_directory(plain))
 
 
-assert _CHUNK.size == CHUNK_ID_BYTES + 4
+# -- salvage points ------------------------------------------------------------------------------
+
+
+def seal_salvage_point(
+    keys: KeySet, header: Header, frames: Sequence[DirectoryFrame], end: int
+) -> tuple[int, bytes]:
+    """
+    A salvage point for `frames`, which end at offset `end`: (fill bytes before it, sealed head and sealed list).
+
+    It begins at the next multiple of SALVAGE_ALIGNMENT_BYTES, whose number also gives its nonces.
+    """
+    boundary = -(-end // SALVAGE_ALIGNMENT_BYTES)
+    cipher = directory_cipher(keys, header)
+    head = header.encode()
+    sealed = cipher.encrypt(nonce(2 * boundary + 1), encode_directory(frames), head + b"salvage")
+    position = _POSITION.pack(boundary * SALVAGE_ALIGNMENT_BYTES, len(sealed))
+    opener = cipher.encrypt(nonce(2 * boundary), position, head + b"salvage head")
+    return boundary * SALVAGE_ALIGNMENT_BYTES - end, opener + sealed
+
+
+def salvage_frames(keys: KeySet, header: Header, data: Buffer) -> Iterator[DirectoryFrame]:
+    """
+    Frames that the salvage points of a pack list, in order; `data` is what there is of it from its first byte.
+
+    Damaged or missing points are passed over: the rest is still found, because every boundary is tried.
+    """
+    view = memoryview(data)
+    cipher = directory_cipher(keys, header)
+    head = header.encode()
+    for at in range(SALVAGE_ALIGNMENT_BYTES, len(view), SALVAGE_ALIGNMENT_BYTES):
+        try:
+            yield from _salvage_point(cipher, head, view, at)
+        except Corruption:
+            continue
+
+
+def _salvage_point(
+    cipher: AESGCM, head: bytes, view: memoryview, at: int
+) -> tuple[DirectoryFrame, ...]:
+    number = at // SALVAGE_ALIGNMENT_BYTES
+    body = at + SEALED_POSITION_BYTES
+    what = "a salvage point"
+    plain = open_sealed(cipher, 2 * number, bytes(view[at:body]), head + b"salvage head", what)
+    _, size = _POSITION.unpack(plain)
+    sealed = bytes(view[body : body + size])
+    return decode_directory(open_sealed(cipher, 2 * number + 1, sealed, head + b"salvage", what))
+
+
+assert SEALED_POSITION_BYTES == 48

@@ -4,8 +4,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cext import runs
 from engine.errors import Corruption
 from engine.ids import ChunkId
+from engine.recipe import content_bytes
 
 _REFERENCE = struct.Struct("<32sI")
 REFERENCE_BYTES = _REFERENCE.size
@@ -20,12 +22,14 @@ class Part:
         role: what it is for the workload: "content", "mime", "json", ...
         size: plain bytes.
         chunks: references of 36 bytes each: chunk id, length.
+        recipe: how content is made of what the chunks hold; empty: they hold it as it is.
         generation: collector generation its references were decided under; in memory only, -1 when read back.
     """
 
     role: str
     size: int
     chunks: bytes
+    recipe: bytes = b""
     generation: int = -1
 
     def references(self) -> Iterator[tuple[ChunkId, int]]:
@@ -35,16 +39,17 @@ class Part:
 
 
 def part_of(role: str, references: Sequence[tuple[ChunkId, int]], generation: int = -1) -> Part:
-    """The part whose chunks are `references`."""
+    """The part whose chunks are `references`, content as it is."""
     packed = b"".join(_REFERENCE.pack(chunk, length) for chunk, length in references)
-    return Part(role, sum(length for _, length in references), packed, generation)
+    size = sum(length for _, length in references)
+    return Part(role, size, packed, generation=generation)
 
 
-def checked_part(role: str, size: int, chunks: bytes) -> Part:
+def checked_part(role: str, size: int, chunks: bytes, recipe: bytes = b"") -> Part:
     """A part read back; Corruption if its references do not add up."""
     if len(chunks) % REFERENCE_BYTES:
         raise Corruption("a list of chunks is cut short", code="part-corrupt")
-    part = Part(role, size, chunks)
-    if sum(length for _, length in part.references()) != size:
+    held = runs.sum_lengths(chunks)
+    if (content_bytes(held, recipe) if recipe else held) != size:
         raise Corruption("the chunks of a part do not add up", code="part-corrupt")
-    return part
+    return Part(role, size, chunks, recipe)

@@ -129,7 +129,9 @@ def frame_aad(
     )
 
 
-def open_sealed(cipher: AESGCM, ordinal: int, sealed: bytes, aad: bytes, what: str) -> bytes:
+def open_sealed(
+    cipher: AESGCM, ordinal: int, sealed: bytes | memoryview, aad: bytes, what: str
+) -> bytes:
     """Decrypt; Corruption names `what` if the tag does not fit."""
     try:
         return cipher.decrypt(nonce(ordinal), sealed, aad)

@@ -1,9 +1,11 @@
 """A catalog read back: the merged rows of an entry's parts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.catalog import Row, decode_catalog_part, encode_catalog_part, row_at, rows_of
 from engine.manifest import CatalogPart, part_from
@@ -24,39 +26,46 @@ class Catalog:
     """
     Live rows over parts, oldest first: a later row of the same id replaces, a removed row takes away.
 
-    Never changed: `with_rows` gives a new catalog. Safe to read from several threads.
+    Never changed: `with_part` gives a new catalog. Safe to read from several threads.
     """
 
-    def __init__(
-        self, tables: tuple[pa.Table, ...] = (), index: dict[bytes, int] | None = None
-    ) -> None:
+    def __init__(self, tables: tuple[pa.Table, ...] = ()) -> None:
         self._tables = tables
-        self._index: dict[bytes, int] = {} if index is None else index
 
     @classmethod
     def load(cls, parts: tuple[CatalogPart, ...], reader: Reader) -> "Catalog":
         """The catalog of an entry."""
-        catalog = cls()
-        for part in parts:
-            table = decode_catalog_part(reader.read_all(part_from(part.part)))
-            catalog = catalog._extended(table)
-        return catalog
+        stored = (reader.read_all(part_from(part.part)) for part in parts)
+        return cls(tuple(decode_catalog_part(data).combine_chunks() for data in stored))
 
-    def _extended(self, table: pa.Table) -> "Catalog":
-        index = dict(self._index)
-        base = len(self._tables) << 32
-        ids = table.column("id").to_pylist()
-        removed = table.column("removed").to_pylist()
-        for number, (row_id, gone) in enumerate(zip(ids, removed, strict=True)):
-            if gone:
-                index.pop(row_id, None)
-            else:
-                index[row_id] = base | number
-        return Catalog((*self._tables, table.combine_chunks()), index)
+    def with_part(self, table: pa.Table) -> "Catalog":
+        """This catalog with one more part on top."""
+        return Catalog((*self._tables, table.combine_chunks()))
 
-    def with_part(self, encoded: bytes) -> "Catalog":
-        """This catalog with one more part on top, given as its stored bytes."""
-        return self._extended(decode_catalog_part(encoded))
+    @cached_property
+    def _index(self) -> dict[bytes, int]:
+        """Id of a live row to its place: number of the table << 32 | number of the row."""
+        index: dict[bytes, int] = {}
+        for number, table in enumerate(self._tables):
+            base = number << 32
+            ids = table.column("id").to_pylist()
+            gone = pc.indices_nonzero(table.column("removed")).to_pylist()
+            index.update(zip(ids, range(base, base + len(ids)), strict=True))
+            for place in gone:
+                index.pop(ids[place], None)
+        return index
+
+    def live(self) -> list[pa.Table]:
+        """The live rows as tables, part by part."""
+        if len(self._tables) < 2:
+            return [table.filter(pc.invert(table.column("removed"))) for table in self._tables]
+        places: list[list[int]] = [[] for _ in self._tables]
+        for place in self._index.values():
+            places[place >> 32].append(place & 0xFFFFFFFF)
+        return [
+            table if len(held) == table.num_rows else table.take(pa.array(sorted(held), pa.int64()))
+            for table, held in zip(self._tables, places, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self._index)
@@ -85,45 +94,44 @@ class Catalog:
 
     def rows(self) -> Iterator[Row]:
         """All live rows: part by part, each in its order."""
-        for number, table in enumerate(self._tables):
-            base = number << 32
-            for offset, row in enumerate(rows_of(table)):
-                if self._index.get(row.id) == base | offset:
-                    yield row
+        for table in self.live():
+            yield from rows_of(table)
 
     def children(self) -> Mapping[bytes, list[bytes]]:
         """Container id to the ids of the rows in it."""
         found: dict[bytes, list[bytes]] = {}
-        for number, table in enumerate(self._tables):
-            base = number << 32
+        for table in self.live():
             ids, containers = table.column("id").to_pylist(), table.column("container").to_pylist()
-            for offset, (row_id, container) in enumerate(zip(ids, containers, strict=True)):
-                if self._index.get(row_id) == base | offset:
-                    found.setdefault(container, []).append(row_id)
+            for row_id, container in zip(ids, containers, strict=True):
+                found.setdefault(container, []).append(row_id)
         return found
 
     def totals(self) -> Totals:
         """Items and bytes of the live rows."""
         items = total = 0
-        for number, table in enumerate(self._tables):
-            base = number << 32
-            columns = [table.column(name).to_pylist() for name in ("id", "kind", "size")]
-            for offset, (row_id, kind, size) in enumerate(zip(*columns, strict=True)):
-                if kind != CONTAINER and self._index.get(row_id) == base | offset:
-                    items += 1
-                    total += size
+        for table in self.live():
+            sizes = table.column("size").filter(pc.not_equal(table.column("kind"), CONTAINER))
+            items += len(sizes)
+            total += pc.sum(sizes).as_py() or 0
         return Totals(items, total)
 
 
-def merged_part(parts: Sequence[bytes], *, oldest: bool) -> tuple[bytes, int]:
+def merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int]:
     """
-    Stored bytes and row count of the part that replaces `parts` (stored bytes, oldest first).
+    Stored bytes and row count of the part that replaces `tables` (oldest first).
 
     Removed rows are kept unless these are the oldest parts of the catalog: below nothing, nothing is left to take away.
     """
-    rows: dict[bytes, Row] = {}
-    for part in parts:
-        for row in rows_of(decode_catalog_part(part)):
-            rows[row.id] = row
-    kept = [row for row in rows.values() if not (oldest and row.removed)]
-    return encode_catalog_part(kept), len(kept)
+    merged = latest(tables)
+    if oldest:
+        merged = merged.filter(pc.invert(merged.column("removed")))
+    return encode_catalog_part(merged), merged.num_rows
+
+
+def latest(tables: Iterable[pa.Table]) -> pa.Table:
+    """One table of the newest row of every id, the removed ones too; later tables and rows are newer."""
+    joined = pa.concat_tables(list(tables))
+    newest = {row_id: place for place, row_id in enumerate(joined.column("id").to_pylist())}
+    if len(newest) == joined.num_rows:
+        return joined
+    return joined.take(pa.array(sorted(newest.values()), pa.int64()))

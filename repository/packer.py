@@ -7,24 +7,29 @@ because a pack has no name before it is whole.
 """
 
 import threading
-from collections.abc import Sequence
+from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 
 from blake3 import blake3
+from typing_extensions import Buffer
 
+from cext import spans
 from engine.errors import BackupError
-from engine.frame import FrameInfo, PackedFrame, pack_frame, seal_frame
-from engine.ids import ChunkId, object_id
+from engine.frame import FrameCompressor, FrameInfo, PackedFrame, seal_frame
+from engine.ids import object_id
 from engine.keys import SALT_BYTES, KeySet
 from engine.limits import (
     DATA_PACK_BYTES_TARGET,
     FRAME_PLAIN_BYTES_TARGET,
     METADATA_PACK_BYTES_TARGET,
     PACK_CHUNKS_TARGET,
+    SALVAGE_INTERVAL_BYTES,
 )
-from engine.pack import DirectoryFrame, fill_bytes, seal_tail
+from engine.pack import DirectoryFrame, fill_bytes, seal_salvage_point, seal_tail
+from engine.parts import REFERENCE_BYTES
 from engine.run import RunPack
 from engine.seal import HEADER_BYTES, Header, ObjectClass, frame_cipher
 from repository.ambient import cores, random_bytes
@@ -37,22 +42,28 @@ _TARGETS = {
     ObjectClass.METADATA_PACK: METADATA_PACK_BYTES_TARGET,
 }
 
-Refs = tuple[tuple[ChunkId, int], ...]
-
 
 class OpenPack:
     """A pack that still grows in a spool. Used by the I/O thread alone."""
 
     def __init__(
-        self, store: BlobStore, keys: KeySet, repository: bytes, object_class: ObjectClass
+        self,
+        store: BlobStore,
+        keys: KeySet,
+        repository: bytes,
+        object_class: ObjectClass,
+        *,
+        padded: bool,
     ) -> None:
         self._keys = keys
-        self._store = store
         self._repository = repository
         self._class = object_class
+        self._padded = padded
         self._header = Header(object_class, keys.newest_epoch, repository, random_bytes(SALT_BYTES))
         self._cipher = frame_cipher(keys, object_class, self._header.epoch, self._header.salt)
         self._frames: list[DirectoryFrame] = []
+        self._salvaged_frames = 0
+        self._salvaged_bytes = 0
         self._stack = ExitStack()
         self._spool = self._stack.enter_context(store.spool())
         self._hash = blake3()
@@ -67,8 +78,8 @@ class OpenPack:
         self._hash.update(data)
         self.size += len(data)
 
-    def append(self, refs: Refs, frame: PackedFrame) -> None:
-        """Seal a frame and write it."""
+    def append(self, refs: bytes, frame: PackedFrame) -> None:
+        """Seal a frame and write it; behind it a salvage point when one is due."""
         ordinal = len(self._frames)
         header = self._header
         stored = seal_frame(
@@ -87,14 +98,23 @@ class OpenPack:
         )
         self._write(stored)
         self._frames.append(DirectoryFrame(info, refs))
-        self.chunks += len(refs)
+        self.chunks += len(refs) // REFERENCE_BYTES
+        if self.size - self._salvaged_bytes >= SALVAGE_INTERVAL_BYTES:
+            self._salvage_point()
+
+    def _salvage_point(self) -> None:
+        listed = self._frames[self._salvaged_frames :]
+        fill, sealed = seal_salvage_point(self._keys, self._header, listed, self.size)
+        self._write(random_bytes(fill))
+        self._write(sealed)
+        self._salvaged_frames, self._salvaged_bytes = len(self._frames), self.size
 
     def close(self) -> RunPack:
         """Write directory, fill and trailer; store the pack under its name."""
         offset = self.size
-        fill = random_bytes(fill_bytes(self._frames, offset))
         directory, trailer = seal_tail(self._keys, self._header, self._frames, offset)
-        for piece in (directory, fill, trailer):
+        fill = fill_bytes(len(directory), offset) if self._padded else 0
+        for piece in (directory, random_bytes(fill), trailer):
             self._write(piece)
         pack = object_id(self._hash.hexdigest())
         self._spool.put(pack_name(self._class, pack))
@@ -106,44 +126,74 @@ class OpenPack:
         self._stack.close()
 
 
+@dataclass(slots=True)
+class _OpenFrame:
+    """Chunks that wait until a frame is full."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    refs: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
 class Packer:
     """Packs of one class for one write session. `add` and `flush` from one thread at a time."""
 
     def __init__(
-        self, store: BlobStore, keys: KeySet, repository: bytes, object_class: ObjectClass
+        self,
+        store: BlobStore,
+        keys: KeySet,
+        repository: bytes,
+        object_class: ObjectClass,
+        *,
+        padded: bool,
     ) -> None:
-        self._new_pack = partial(OpenPack, store, keys, repository, object_class)
+        self._new_pack = partial(OpenPack, store, keys, repository, object_class, padded=padded)
         self._target = _TARGETS[object_class]
         self._workers = ThreadPoolExecutor(cores(), "compress")
         self._io = ThreadPoolExecutor(1, "pack")
         self._in_flight = threading.BoundedSemaphore(FRAMES_IN_FLIGHT_MAX)
+        self._own = threading.local()  # of each worker: its compressor
         self._pack: OpenPack | None = None
         self._stored: list[RunPack] = []
         self._failure: BaseException | None = None
-        self._group: list[bytes] = []
-        self._refs: list[tuple[ChunkId, int]] = []
-        self._group_bytes = 0
+        self._open = (_OpenFrame(), _OpenFrame())  # what compresses, what looks incompressible
         self.bytes_stored = 0
 
-    def add(self, chunk: ChunkId, data: bytes) -> None:
-        """Queue a new chunk. Raises what an earlier chunk failed with."""
-        self._raise_failure()
-        self._group.append(data)
-        self._refs.append((chunk, len(data)))
-        self._group_bytes += len(data)
-        if self._group_bytes >= FRAME_PLAIN_BYTES_TARGET:
-            self._close_group()
+    def add(self, data: Buffer, chunk_spans: "array[int]", refs: bytes) -> None:
+        """
+        Queue new chunks: where they lie in `data`, and their references. Both are copied.
 
-    def _close_group(self) -> None:
-        if not self._refs:
+        Raises what an earlier chunk failed with.
+        """
+        self._raise_failure()
+        mask = spans.dense(data, chunk_spans)
+        held = self._open[0].size, self._open[1].size
+        for kind, among, full in spans.groups(chunk_spans, mask, held, FRAME_PLAIN_BYTES_TARGET):
+            frame = self._open[kind]
+            piece = spans.gather(data, spans.select(chunk_spans, among))
+            frame.pieces.append(piece)
+            frame.refs.append(spans.take(refs, among))
+            frame.size += len(piece)
+            if full:
+                self._close_frame(kind)
+
+    def _close_frame(self, kind: int) -> None:
+        frame = self._open[kind]
+        if not frame.refs:
             return
-        refs, group = tuple(self._refs), self._group
-        self._group, self._refs, self._group_bytes = [], [], 0
+        refs, pieces = b"".join(frame.refs), list(frame.pieces)
+        frame.pieces, frame.refs, frame.size = [], [], 0
         self._in_flight.acquire()
-        packed = self._workers.submit(_compress, refs, group)
+        packed = self._workers.submit(self._compress, refs, pieces, dense=bool(kind))
         self._io.submit(self._append, refs, packed)
 
-    def _append(self, refs: Refs, packed: Future[PackedFrame]) -> None:
+    def _compress(self, refs: bytes, pieces: list[bytes], *, dense: bool) -> PackedFrame:
+        compressor: FrameCompressor | None = getattr(self._own, "compressor", None)
+        if compressor is None:
+            compressor = self._own.compressor = FrameCompressor()
+        return compressor.pack(refs, b"".join(pieces), dense=dense)
+
+    def _append(self, refs: bytes, packed: Future[PackedFrame]) -> None:
         try:
             frame = packed.result()
             if self._failure is None:
@@ -174,7 +224,8 @@ class Packer:
 
     def flush(self) -> list[RunPack]:
         """Store everything queued; the packs stored since the last flush."""
-        self._close_group()
+        self._close_frame(0)
+        self._close_frame(1)
         self._io.submit(self._flush_pack).result()
         self._raise_failure()
         stored, self._stored = self._stored, []
@@ -194,10 +245,6 @@ class Packer:
         if self._pack is not None:
             self._pack.discard()
             self._pack = None
-
-
-def _compress(refs: Refs, group: Sequence[bytes]) -> PackedFrame:
-    return pack_frame([chunk for chunk, _ in refs], b"".join(group))
 
 
 assert HEADER_BYTES < FRAME_PLAIN_BYTES_TARGET

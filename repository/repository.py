@@ -20,7 +20,6 @@ from engine.ids import WriterId, writer_id
 from engine.keys import KdfCost, KeySet
 from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
 from engine.parts import Part
-from engine.run import Run, decode_run
 from engine.seal import ObjectClass, open_object
 from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
@@ -33,7 +32,14 @@ from repository.layout import CONFIG, PROBE, manifest_name, run_name
 from repository.points import Damaged, PointDraft, read_points, resolve_point, seal_point
 from repository.reader import Reader
 from repository.session import WriteSession
-from repository.settings import ConfigForm, Places, default_places, new_config, read_config
+from repository.settings import (
+    ConfigForm,
+    Padding,
+    Places,
+    default_places,
+    new_config,
+    read_config,
+)
 from repository.state import State, read_state
 from repository.verify import Level, Progress, VerifyReport, verify
 from repository.witness import Witness, state_unusable
@@ -131,8 +137,8 @@ class Repository:
             raise Corruption(f"{name} is damaged", code="object-corrupt")
         return open_object(self.keys, object_class, self.uuid, stored)
 
-    def _load_run(self, run: str) -> Run:
-        return decode_run(self._load_sealed(ObjectClass.RUN, run_name(run)))
+    def _load_run(self, run: str) -> bytes:
+        return self._load_sealed(ObjectClass.RUN, run_name(run))
 
     def load_manifest(self, manifest: str) -> ManifestForm:
         """Read and check one manifest."""
@@ -239,7 +245,12 @@ def _try_lock(path: Path) -> IO[bytes] | None:
 
 
 def create_repository(
-    address: str, passphrase: str, *, places: Places | None = None, cost: KdfCost | None = None
+    address: str,
+    passphrase: str,
+    *,
+    places: Places | None = None,
+    cost: KdfCost | None = None,
+    padding: Padding = "padme",
 ) -> Repository:
     """
     Make an empty repository at `address` and open it.
@@ -248,15 +259,17 @@ def create_repository(
         Conflict: something is there. UsageError: the passphrase is too short.
     """
     check_passphrase(passphrase)
-    initialize(create_store(address), passphrase, cost or KdfCost())
+    initialize(create_store(address), passphrase, cost or KdfCost(), padding)
     return open_repository(address, passphrase, places)
 
 
-def initialize(store: BlobStore, passphrase: str, cost: KdfCost) -> None:
+def initialize(
+    store: BlobStore, passphrase: str, cost: KdfCost, padding: Padding = "padme"
+) -> None:
     """Make an empty repository on a store that is empty."""
     repository = ambient.random_bytes(16)
     swaps = probe_compare_and_swap(store)
-    config = new_config(repository.hex(), ambient.now(), compare_and_swap=swaps)
+    config = new_config(repository.hex(), ambient.now(), compare_and_swap=swaps, padding=padding)
     keys = new_key_set(blake3(config).digest())
     add_key(store, keys, passphrase, repository, cost)
     store.put_new(CONFIG, config)  # last: without it there is no repository

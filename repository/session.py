@@ -10,20 +10,22 @@ call, and the work goes on in a new session from the last committed checkpoint.
 """
 
 import threading
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import pyarrow as pa
 from blake3 import blake3
 from typing_extensions import Buffer
 
 from engine import commit as protocol
-from engine.catalog import encode_catalog_part, parts_to_merge
-from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table
+from engine.catalog import decode_catalog_part, encode_catalog_part, parts_to_merge
+from engine.chunker import ChunkerParams, keyed_table
 from engine.commit import CellForm, CommitForm
 from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
-from engine.ids import ChunkId, WriterId
+from engine.ids import WriterId
 from engine.keys import SALT_BYTES
 from engine.limits import RUN_CHUNKS_MAX
 from engine.manifest import (
@@ -38,14 +40,15 @@ from engine.manifest import (
     part_from,
     public_key_of,
 )
-from engine.parts import Part, part_of
+from engine.parts import REFERENCE_BYTES, Part
 from engine.run import RunPack, encode_run
 from engine.seal import ObjectClass, open_object, seal_object
 from engine.version import FORMAT_VERSION
 from repository import ambient
 from repository.catalogs import Catalog, merged_part
 from repository.entries import Entry
-from repository.layout import cell_name, manifest_name, pack_name, run_name
+from repository.intake import Intake, StoredParts, looks_like_mail
+from repository.layout import cell_name, manifest_name, run_name
 from repository.packer import Packer
 from repository.slices import Pending, Slice
 
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from repository.repository import Repository
 
 PART_BUFFER_BYTES = 4 * 1024 * 1024
+MAIL_BUFFER_BYTES_MAX = 32 * 1024 * 1024  # a larger mail is cut as it is, attachments and all
 COMMIT_ATTEMPTS_MAX = 5
 
 
@@ -77,20 +81,30 @@ class WriteSession:
         self._keys = repository.keys
         self._uuid = repository.uuid
         form = repository.config.chunker
-        self._chunker = ChunkerParams(
+        chunker = ChunkerParams(
             keyed_table(self._keys.chunker_key), form.min, form.normal, form.max
         )
         self._lock = threading.RLock()
         self._commit_lock = threading.Lock()
-        self._data = Packer(repository.store, self._keys, self._uuid, ObjectClass.DATA_PACK)
-        self._metadata = Packer(repository.store, self._keys, self._uuid, ObjectClass.METADATA_PACK)
-        self._new: dict[ChunkId, int] = {}  # chunk stored by this session -> number of its flush
-        self._flushes = 0
+        self._data = self._packer(ObjectClass.DATA_PACK)
+        self._metadata = self._packer(ObjectClass.METADATA_PACK)
+        self._intake = Intake(
+            repository.index, lambda: repository.state.usable(), chunker, self._keys.id_key
+        )
         self._slices: list[Slice] = []
-        self._failure: BackupError | None = None
         self._tag: str | None = None
         self._cell: CellForm | None = None
         self._begin()
+
+    def _packer(self, object_class: ObjectClass) -> Packer:
+        repository = self._repository
+        return Packer(
+            repository.store,
+            self._keys,
+            self._uuid,
+            object_class,
+            padded=repository.config.padding == "padme",
+        )
 
     # -- turns -----------------------------------------------------------------------------------
 
@@ -171,57 +185,39 @@ class WriteSession:
 
     def store(self, role: str, data: Buffer) -> Part:
         """Chunk, deduplicate and queue one part; returns before it is durable."""
-        return self._store(role, data, self._data)
+        self._raise_failure()
+        return self._intake.store_part(role, data, self._data, self.generation)
+
+    def store_many(self, data: Buffer, part_spans: "array[int]") -> StoredParts:
+        """
+        Chunk, deduplicate and queue many small parts at once.
+
+        Args:
+            part_spans: where they lie in `data`, flat pairs of start and end.
+        """
+        self._raise_failure()
+        return self._intake.store(data, part_spans, self._data)
 
     def open_part(self, role: str) -> "PartWriter":
         """A part of any size, written piece by piece."""
-        return PartWriter(self, role)
-
-    def _store(self, role: str, data: Buffer, packer: Packer) -> Part:
-        view = memoryview(data)
-        references = self._store_chunks(view, cut(view, self._chunker), packer)
-        return part_of(role, references, self.generation)
-
-    def _store_chunks(
-        self, view: memoryview, ends: Sequence[int], packer: Packer
-    ) -> list[tuple[ChunkId, int]]:
-        references = []
-        start = 0
-        for end in ends:
-            piece = view[start:end]
-            references.append((self._store_chunk(piece, packer), end - start))
-            start = end
-        return references
-
-    def _store_chunk(self, piece: memoryview, packer: Packer) -> ChunkId:
-        chunk = chunk_id(piece, self._keys.id_key)
-        with self._lock:
-            self._raise_failure()
-            if chunk in self._new or self._stored_before(chunk):
-                return chunk
-            try:
-                packer.add(chunk, bytes(piece))
-            except BackupError as error:
-                self._failure = error
-                raise
-            self._new[chunk] = self._flushes
-            return chunk
-
-    def _stored_before(self, chunk: ChunkId) -> bool:
-        """Whether a usable pack holds the chunk; chunks only in condemned packs count as new."""
-        location = self._repository.index.locate(chunk)
-        if location is None:
-            return False
-        return self._repository.state.usable(pack_name(location.object_class, location.pack))
+        return PartWriter(self, self._intake, self._data, role)
 
     def _confirm(self, parts: Sequence[Part]) -> None:
         """Decide references of an earlier generation again."""
         for part in parts:
             if part.generation in (self.generation, -1):
                 continue
-            for chunk, _ in part.references():
-                if chunk not in self._new and not self._stored_before(chunk):
-                    raise Conflict("a part must be stored again", code="part-stale")
+            if not self._intake.holds(part):
+                raise Conflict("a part must be stored again", code="part-stale")
+
+    @property
+    def _failure(self) -> BackupError | None:
+        """What broke the session."""
+        return self._intake.failure
+
+    @_failure.setter
+    def _failure(self, error: BackupError) -> None:
+        self._intake.failure = error
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -315,10 +311,7 @@ class WriteSession:
     def _commit(self, taken: list[tuple[Slice, Pending]]) -> Commit:
         before = self.bytes_stored
         built = [self._entry(slice_, pending) for slice_, pending in taken]
-        with self._lock:
-            packs = self._data.flush() + self._metadata.flush()
-            self._flushes += 1
-            flushed = self._flushes
+        packs = self._intake.flush((self._data, self._metadata))
         runs = tuple(self._store_run(part) for part in _split(packs))
         entries = tuple(form for form, _ in built)
         manifest = self._store_manifest(runs, entries)
@@ -327,8 +320,8 @@ class WriteSession:
         after = protocol.commit(cell, manifest, runs, go_on=True)
         self._swap(after, after.commits[-1])
         self._repository.refresh()
+        self._intake.committed()
         with self._lock:
-            self._new = {chunk: n for chunk, n in self._new.items() if n >= flushed}
             refs = {}
             for index, ((slice_, pending), (_, catalog)) in enumerate(
                 zip(taken, built, strict=True)
@@ -344,15 +337,14 @@ class WriteSession:
         """The entry of a slice, its catalog parts stored."""
         parts = () if slice_.previous is None else slice_.previous.form.catalog
         catalog = slice_.committed_catalog
-        if pending.rows:
-            encoded = encode_catalog_part(pending.rows)
-            catalog = catalog.with_part(encoded)
-            newest = self._store_catalog_part(encoded, 0, len(pending.rows))
-            parts = self._merge((*parts, newest), {newest.part.chunks: encoded})
+        table = pending.table()
+        if table is not None:
+            catalog = catalog.with_part(table)
+            newest = self._store_catalog_part(encode_catalog_part(table), 0, table.num_rows)
+            parts = self._merge((*parts, newest), {newest.part.chunks: table})
         checkpoint = None
         if pending.checkpoint is not None:
-            part = self._store("checkpoint", pending.checkpoint, self._metadata)
-            checkpoint = part_form(part)
+            checkpoint = part_form(self._store_metadata("checkpoint", pending.checkpoint))
         totals = catalog.totals()
         form = EntryForm(
             object=slice_.object,
@@ -367,26 +359,30 @@ class WriteSession:
         )
         return form, catalog
 
+    def _store_metadata(self, role: str, data: bytes) -> Part:
+        return self._intake.store_part(role, data, self._metadata, self.generation)
+
     def _store_catalog_part(self, encoded: bytes, level: int, rows: int) -> CatalogPart:
-        part = self._store("catalog", encoded, self._metadata)
-        return CatalogPart(level, rows, part_form(part))
+        return CatalogPart(level, rows, part_form(self._store_metadata("catalog", encoded)))
 
     def _merge(
-        self, parts: tuple[CatalogPart, ...], fresh: dict[str, bytes]
+        self, parts: tuple[CatalogPart, ...], fresh: dict[str, pa.Table]
     ) -> tuple[CatalogPart, ...]:
-        """Merge the newest parts while a level is full. `fresh`: bytes of parts that are not stored yet."""
+        """Merge the newest parts while a level is full. `fresh`: tables of parts that are not stored yet."""
         while count := parts_to_merge([part.level for part in parts]):
             older, newest = parts[:-count], parts[-count:]
-            encoded, rows = merged_part(
-                [fresh.get(p.part.chunks) or self._read_part(p) for p in newest], oldest=not older
-            )
+            tables = [self._table(part, fresh) for part in newest]
+            encoded, rows = merged_part(tables, oldest=not older)
             merged = self._store_catalog_part(encoded, newest[0].level + 1, rows)
-            fresh[merged.part.chunks] = encoded
+            fresh[merged.part.chunks] = decode_catalog_part(encoded)
             parts = (*older, merged)
         return parts
 
-    def _read_part(self, part: CatalogPart) -> bytes:
-        return self._repository.reader.read_all(part_from(part.part))
+    def _table(self, part: CatalogPart, fresh: dict[str, pa.Table]) -> pa.Table:
+        table = fresh.get(part.part.chunks)
+        if table is not None:
+            return table
+        return decode_catalog_part(self._repository.reader.read_all(part_from(part.part)))
 
     def _store_run(self, packs: Sequence[RunPack]) -> str:
         return self._store_object(ObjectClass.RUN, encode_run(packs), run_name)
@@ -448,11 +444,13 @@ class WriteSession:
 class PartWriter:
     """A part that grows. `part` is there after the block."""
 
-    def __init__(self, session: WriteSession, role: str) -> None:
-        self._session = session
+    def __init__(self, session: WriteSession, intake: Intake, packer: Packer, role: str) -> None:
+        self._intake = intake
+        self._packer = packer
         self._role = role
         self._buffer = bytearray()
-        self._references: list[tuple[ChunkId, int]] = []
+        self._references: list[bytes] = []
+        self._size = 0
         self._generation = session.generation
         self._part: Part | None = None
 
@@ -466,19 +464,26 @@ class PartWriter:
     def write(self, data: Buffer) -> None:
         """Append bytes."""
         self._buffer += data
-        if len(self._buffer) >= PART_BUFFER_BYTES:
-            self._cut(final=False)
+        if len(self._buffer) < PART_BUFFER_BYTES:
+            return
+        first = not self._references
+        if first and len(self._buffer) < MAIL_BUFFER_BYTES_MAX and looks_like_mail(self._buffer):
+            return  # it is split in one piece
+        self._cut(final=False)
 
     def _cut(self, *, final: bool) -> None:
         """Store the chunks whose ends no later byte can move; the rest waits for what follows."""
-        session = self._session
-        data = bytes(self._buffer)
-        view = memoryview(data)
-        ends = cut(view, session._chunker)
-        if not final and ends:
-            ends.pop()
-        self._references += session._store_chunks(view, ends, session._data)
-        del self._buffer[: ends[-1] if ends else 0]
+        refs, used = self._intake.store_stream(self._buffer, self._packer, final=final)
+        self._references.append(refs)
+        self._size += used
+        del self._buffer[:used]
+
+    def _finished(self) -> Part:
+        if not self._references:
+            return self._intake.store_part(self._role, self._buffer, self._packer, self._generation)
+        self._cut(final=True)
+        chunks = b"".join(self._references)
+        return Part(self._role, self._size, chunks, generation=self._generation)
 
     def __enter__(self) -> Self:
         return self
@@ -490,8 +495,7 @@ class PartWriter:
         trace: TracebackType | None,
     ) -> None:
         if error is None:
-            self._cut(final=True)
-            self._part = part_of(self._role, self._references, self._generation)
+            self._part = self._finished()
 
 
 def _as_failure(error: BaseException) -> BackupError:
@@ -505,7 +509,7 @@ def _split(packs: Sequence[RunPack]) -> list[list[RunPack]]:
     groups: list[list[RunPack]] = []
     count = 0
     for pack in packs:
-        chunks = sum(len(frame.chunks) for frame in pack.frames)
+        chunks = sum(len(frame.refs) for frame in pack.frames) // REFERENCE_BYTES
         if not groups or count + chunks > RUN_CHUNKS_MAX:
             groups.append([])
             count = 0

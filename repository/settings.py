@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,6 +35,9 @@ def default_places() -> Places:
     return Places(cache / "strongroom", state / "strongroom")
 
 
+Padding = Literal["padme", "none"]  # whether a pack's length is rounded up, so that it says little
+
+
 class ChunkerForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How parts are cut: name of the algorithm, sizes in bytes."""
 
@@ -54,12 +57,23 @@ class ConfigForm(msgspec.Struct, frozen=True):
     created_at: str
     compare_and_swap: bool
     chunker: ChunkerForm = ChunkerForm()
+    padding: Padding = "padme"
     features: dict[str, list[str]] = {}
 
 
-def new_config(repository: str, created_at: str, *, compare_and_swap: bool) -> bytes:
+def new_config(
+    repository: str, created_at: str, *, compare_and_swap: bool, padding: Padding = "padme"
+) -> bytes:
     """Stored bytes of the configuration of a new repository."""
-    form = ConfigForm("repository", FORMAT_VERSION, SUITE, repository, created_at, compare_and_swap)
+    form = ConfigForm(
+        "repository",
+        FORMAT_VERSION,
+        SUITE,
+        repository,
+        created_at,
+        compare_and_swap,
+        padding=padding,
+    )
     return msgspec.json.format(msgspec.json.encode(form), indent=1)
 
 

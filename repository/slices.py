@@ -9,11 +9,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.catalog import Row
+import pyarrow as pa
+
+from engine.catalog import Row, table_of
 from engine.errors import Conflict
 from engine.manifest import EntryRef, ObjectKey
 from engine.parts import Part
-from repository.catalogs import Catalog
+from repository.catalogs import Catalog, latest
 from repository.entries import Entry
 
 
@@ -22,9 +24,16 @@ class Pending:
     """What a slice has to say in a commit. `last`: it was finished by then, nothing follows."""
 
     rows: tuple[Row, ...]
+    tables: tuple[pa.Table, ...]
     checkpoint: bytes | None
     complete: bool
     last: bool
+
+    def table(self) -> pa.Table | None:
+        """All rows, each id once; None if there are none."""
+        if not self.rows and not self.tables:
+            return None
+        return latest((*self.tables, table_of(self.rows)))
 
 
 class Slice:
@@ -60,6 +69,7 @@ class Slice:
         self._confirm = confirm
         self._committed = catalog
         self._rows: dict[bytes, Row] = {}
+        self._tables: list[pa.Table] = []
         self._new_checkpoint: bytes | None = None
         self._complete = False
         self._lock = threading.Lock()
@@ -109,6 +119,18 @@ class Slice:
             if checkpoint is not None:
                 self._new_checkpoint = checkpoint
 
+    def advance_table(self, table: pa.Table) -> None:
+        """
+        Add many new rows at once, as of `engine.catalog.columns_table`.
+
+        Their ids are in no other row or table of this turn, and they are not seen by `get`, `version` and `ids` before the
+        next commit: for a walk that meets every item once.
+        """
+        with self._lock:
+            if self.finished:
+                raise Conflict("this slice is finished", code="slice-finished")
+            self._tables.append(table)
+
     def finish(self, *, complete: bool = True) -> None:
         """No more rows; the next commit writes the last entry."""
         with self._lock:
@@ -118,13 +140,14 @@ class Slice:
     def take(self) -> Pending | None:
         """What the next commit must hold, or None. The rows stay until `committed`."""
         with self._lock:
-            fresh = bool(self._rows) or self._new_checkpoint is not None
+            fresh = bool(self._rows or self._tables) or self._new_checkpoint is not None
             if not fresh and not self.finished:
                 return None
             fresh_one = self._new_checkpoint
             checkpoint = self.checkpoint if fresh_one is None else fresh_one
             complete = self.finished and self._complete
-            return Pending(tuple(self._rows.values()), checkpoint, complete, self.finished)
+            rows, tables = tuple(self._rows.values()), tuple(self._tables)
+            return Pending(rows, tables, checkpoint, complete, self.finished)
 
     def committed(self, pending: Pending, entry: Entry, catalog: Catalog) -> None:
         """The commit that held `pending` is durable."""
@@ -132,6 +155,7 @@ class Slice:
             for row in pending.rows:
                 if self._rows.get(row.id) is row:
                     del self._rows[row.id]
+            del self._tables[: len(pending.tables)]
             if pending.checkpoint is not None:
                 self.checkpoint = pending.checkpoint
                 if self._new_checkpoint == pending.checkpoint:
@@ -149,4 +173,4 @@ class Slice:
     @property
     def pending_rows(self) -> int:
         """Rows that wait for a commit."""
-        return len(self._rows)
+        return len(self._rows) + sum(int(table.num_rows) for table in self._tables)

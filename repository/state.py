@@ -5,7 +5,7 @@ Order matters (docs/format.md, "Commit"): cells first, then the newest generatio
 round a commit folded in between would be missed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.commit import (
@@ -17,6 +17,7 @@ from engine.commit import (
     unfolded,
 )
 from engine.errors import NotFound
+from engine.ids import ObjectId
 from engine.keys import KeySet
 from engine.seal import ObjectClass, open_object
 from repository.blobstore.protocol import BlobStore
@@ -27,7 +28,10 @@ from repository.layout import (
     cell_writer,
     generation_name,
     generation_number,
+    pack_name,
 )
+
+Usable = Callable[[ObjectClass, ObjectId], bool]  # of a pack: whether it may be referred to
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,16 @@ class State:
     manifests: tuple[str, ...]
     runs: tuple[str, ...]
 
-    def usable(self, pack_blob: str) -> bool:
-        """Whether a pack may be referred to: neither condemned nor dead."""
-        return pack_blob not in self.generation.condemned and pack_blob not in self.generation.dead
+    def usable(self) -> Usable | None:
+        """Says of a pack whether it may be referred to: neither condemned nor dead. None: all may be."""
+        held = self.generation
+        if not held.condemned and not held.dead:
+            return None
+        return self._usable
+
+    def _usable(self, object_class: ObjectClass, pack: ObjectId) -> bool:
+        name = pack_name(object_class, pack)
+        return name not in self.generation.condemned and name not in self.generation.dead
 
 
 def read_state(store: BlobStore, keys: KeySet, repository: bytes, known: int = 0) -> State:

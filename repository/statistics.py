@@ -40,7 +40,7 @@ def statistics(repository: "Repository") -> Statistics:
     keys = {(e.form.object.kind, e.form.object.id, e.form.workload) for e in repository.entries}
     newest = [e for key in keys if (e := repository.entries.newest_complete(*key)) is not None]
     item_bytes = sum(entry.form.bytes for entry in newest)
-    chunk_bytes = sum(location.length for _, location in repository.index.locations())
+    chunk_bytes = repository.index.chunk_bytes()
     pack_bytes = sum(packs)
     return Statistics(
         points=len(repository.points()),

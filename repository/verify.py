@@ -10,21 +10,23 @@ Nothing is changed. Problems are values: the check goes on and names every affec
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from engine.chunker import chunk_id
+from cext import runs
+from engine.catalog import decode_parts
 from engine.errors import BackupError, NotFound
-from engine.frame import open_frame
-from engine.ids import ChunkId
+from engine.ids import CHUNK_ID_BYTES, ObjectId
 from engine.keys import check_wrapped
 from engine.manifest import part_from
-from engine.pack import TRAILER_BYTES, Directory, directory_position, open_directory
+from engine.pack import Directory
 from engine.parts import Part
-from engine.seal import HEADER_BYTES, frame_cipher
+from repository.ambient import cores
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.entries import Entry
+from repository.index import NOT_FOUND
 from repository.layout import (
     KEYS,
     MANIFESTS,
@@ -36,6 +38,7 @@ from repository.layout import (
     parse_pack_name,
     run_name,
 )
+from repository.packcheck import PackCheck, PackFindings
 from repository.points import read_point
 from repository.scrub import intact
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 Level = Literal["listing", "directory", "scrub", "read"]
 LEVELS: tuple[Level, ...] = ("listing", "directory", "scrub", "read")
 PROBLEMS_MAX = 10_000
+ROWS_AT_ONCE = 4096
 
 Progress = Callable[[int, int, int], None]  # packs done, packs in all, bytes read so far
 
@@ -97,7 +101,8 @@ class _Verifier:
         self._depth = LEVELS.index(level)
         self._progress = progress
         self._report = VerifyReport(level)
-        self._bad_chunks: set[ChunkId] = set()
+        self._bad_chunks: set[bytes] = set()
+        self._bad_packs: set[ObjectId] = set()
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
 
     def _reaches(self, level: Level) -> bool:
@@ -109,9 +114,7 @@ class _Verifier:
         self._named_objects()
         packs = self._packs()
         if self._reaches("directory"):
-            for done, (name, chunks) in enumerate(sorted(packs.items())):
-                self._pack(name, chunks)
-                self._progress(done + 1, len(packs), report.bytes_read)
+            self._look_into(packs)
         if self._reaches("scrub"):
             self._scrub_unnamed(set(packs))
         self._entries()
@@ -156,67 +159,54 @@ class _Verifier:
     def _count(self, size: int) -> None:
         self._report.bytes_read += size
 
-    def _packs(self) -> dict[str, set[ChunkId]]:
-        """Packs that the index names, with the chunks it expects in each."""
-        packs: dict[str, set[ChunkId]] = {}
-        for chunk, location in self._repository.index.locations():
-            name = pack_name(location.object_class, location.pack)
-            packs.setdefault(name, set()).add(chunk)
+    def _packs(self) -> dict[str, int]:
+        """Packs that the index names, with the number of chunks it expects in each."""
+        counts = self._repository.index.pack_counts()
+        packs = {pack_name(*key): count for key, count in counts.items()}
         for name in packs:
             if name not in self._sizes:
                 self._report.add(name, NotFound("it is named and missing", code="pack-missing"))
-                self._bad_chunks |= packs[name]
+                self._bad_packs.add(parse_pack_name(name)[1])
         held = {name for name in self._sizes if name.startswith(PACKS)}
         self._report.unreferenced += len(held - set(packs))
-        return {name: chunks for name, chunks in packs.items() if name in held}
+        return {name: count for name, count in packs.items() if name in held}
 
-    def _pack(self, name: str, chunks: set[ChunkId]) -> None:
-        try:
-            directory = self._directory(name)
-            listed = {chunk for frame in directory.frames for chunk, _ in frame.chunks}
-            if chunks - listed:
-                raise NotFound(
-                    "its directory lacks chunks that the index names", code="directory-corrupt"
-                )
-            if self._reaches("scrub"):
-                self._hash(name)
-            if self._reaches("read"):
-                self._frames(name, directory)
-        except BackupError as error:
-            self._report.add(name, error)
-            self._bad_chunks |= chunks
+    def _look_into(self, packs: dict[str, int]) -> None:
+        """Check packs side by side, one on each core."""
+        check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
+        scrub, decode = self._reaches("scrub"), self._reaches("read")
 
-    def _directory(self, name: str) -> Directory:
-        repository = self._repository
-        object_class, _ = parse_pack_name(name)
-        head = repository.store.get_range(name, 0, HEADER_BYTES)
-        trailer = repository.store.get_range(name, -TRAILER_BYTES, TRAILER_BYTES)
-        header, offset, size = directory_position(
-            repository.keys, object_class, repository.uuid, head, trailer
-        )
-        sealed = repository.store.get_range(name, offset, size)
-        self._report.bytes_read += len(sealed) + HEADER_BYTES + TRAILER_BYTES
-        return open_directory(repository.keys, header, sealed)
+        def look(name: str) -> PackFindings:
+            return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
 
-    def _frames(self, name: str, directory: Directory) -> None:
-        """Open every frame, hash every chunk; each damaged one is a finding of its own."""
-        repository = self._repository
-        object_class, _ = parse_pack_name(name)
-        for frame in directory.frames:
-            info = frame.info
-            try:
-                stored = repository.store.get_range(name, info.offset, info.stored_bytes)
-                self._report.bytes_read += len(stored)
-                cipher = frame_cipher(repository.keys, object_class, info.epoch, info.salt)
-                plain = open_frame(cipher, stored, info, repository.uuid, object_class)
-                at = 0
-                for chunk, length in frame.chunks:
-                    if chunk_id(plain[at : at + length], repository.keys.id_key) != chunk:
-                        raise NotFound("a chunk is not what its id says", code="chunk-corrupt")
-                    at += length
-            except BackupError as error:
-                self._report.add(name, error)
-                self._bad_chunks |= {chunk for chunk, _ in frame.chunks}
+        with ThreadPoolExecutor(cores(), "verify") as threads:
+            for done, findings in enumerate(threads.map(look, sorted(packs))):
+                self._judge(findings, packs[findings.name])
+                self._progress(done + 1, len(packs), self._report.bytes_read)
+
+    def _judge(self, findings: PackFindings, expected: int) -> None:
+        self._report.bytes_read += findings.bytes_read
+        for error in findings.errors:
+            self._report.add(findings.name, error)
+        _, pack = parse_pack_name(findings.name)
+        if findings.directory is None:
+            self._bad_packs.add(pack)
+        elif self._listed(pack, findings.directory) < expected:
+            error = NotFound(
+                "its directory lacks chunks that the index names", code="directory-corrupt"
+            )
+            self._report.add(findings.name, error)
+            self._bad_packs.add(pack)
+        for refs in findings.damaged_refs:
+            self._bad_chunks |= _ids(runs.gather_ids(refs))
+
+    def _listed(self, pack: ObjectId, directory: Directory) -> int:
+        """How many chunks of a directory the index looks for in this pack."""
+        refs = b"".join(frame.refs for frame in directory.frames)
+        found = self._repository.index.find(runs.gather_ids(refs))
+        handles = set(found.frames) - {NOT_FOUND}
+        here = {handle for handle in handles if found.place(handle).pack == pack}
+        return sum(handle in here for handle in found.frames)
 
     def _scrub_unnamed(self, named: set[str]) -> None:
         """Objects nothing names are waste, but damaged waste tells of a failing disk as well."""
@@ -245,28 +235,41 @@ class _Verifier:
         if not self._reaches("read"):
             return None
         try:
-            catalog = Catalog.load(form.catalog, self._repository.reader)
-            lost = [row for row in catalog.rows() if self._missing(row.parts)]
+            lost = self._lost_rows(Catalog.load(form.catalog, self._repository.reader))
         except BackupError as error:
             self._report.add(manifest_name(entry.ref.manifest), error)
             return "its catalog cannot be read"
         if not lost:
             return None
-        names = ", ".join(row.name.decode(errors="replace") for row in lost[:20])
+        names = ", ".join(name.decode(errors="replace") for name in lost[:20])
         return f"{len(lost)} items are damaged: {names}"
 
+    def _lost_rows(self, catalog: Catalog) -> list[bytes]:
+        """Names of the rows with a part that lacks a chunk."""
+        lost = []
+        for table in catalog.live():
+            for batch in table.select(["name", "parts"]).to_batches(max_chunksize=ROWS_AT_ONCE):
+                names, packed = (column.to_pylist() for column in batch.columns)
+                rows = [decode_parts(parts) for parts in packed]
+                if self._missing([part for parts in rows for part in parts]):
+                    lost += [
+                        n for n, parts in zip(names, rows, strict=True) if self._missing(parts)
+                    ]
+        return lost
+
     def _missing(self, parts: Sequence[Part]) -> bool:
-        for part in parts:
-            for chunk, _ in part.references():
-                if chunk in self._bad_chunks:
-                    return True
-                if self._repository.index.locate(chunk) is None:
-                    error = NotFound(
-                        "a chunk that an entry names is in no run", code="chunk-missing"
-                    )
-                    self._report.add(f"chunk {chunk.hex()[:16]}", error)
-                    return True
-        return False
+        """Whether a chunk of these parts is lost; a finding if no run has it."""
+        ids = runs.gather_ids(b"".join(part.chunks for part in parts))
+        found = self._repository.index.find(ids)
+        handles = set(found.frames)
+        if NOT_FOUND in handles:
+            at = found.frames.index(NOT_FOUND) * CHUNK_ID_BYTES
+            error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
+            self._report.add(f"chunk {ids[at : at + 8].hex()}", error)
+            return True
+        if self._bad_packs and any(found.place(h).pack in self._bad_packs for h in handles):
+            return True
+        return bool(self._bad_chunks) and not self._bad_chunks.isdisjoint(_ids(ids))
 
     def _points(self) -> None:
         """Restore points open, and their entries are live."""
@@ -284,3 +287,8 @@ class _Verifier:
             except BackupError as error:
                 self._report.add(name, error)
                 self._report.affected.append(f"restore point {name.removeprefix(POINTS)}")
+
+
+def _ids(joined: bytes) -> set[bytes]:
+    """Chunk ids, given joined."""
+    return {joined[at : at + CHUNK_ID_BYTES] for at in range(0, len(joined), CHUNK_ID_BYTES)}

@@ -7,17 +7,26 @@ come after all files, so that nothing is ever written through one.
 
 import errno
 import os
+import threading
+from array import array
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.catalog import Row
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.catalog import Row, rows_of
 from engine.errors import BackupError, Conflict, NotFound
+from repository.ambient import cores
 from repository.blobstore.local import translated
 from repository.catalogs import CONTAINER, Catalog
 from repository.repository import Repository
 from repository.tree import ROOT
 from repository.tree.importer import Progress, ShowProgress, TreeProblem
 from repository.tree.nodes import NodeMeta, display, row_meta
+from repository.tree.windows import in_order_of_packs, is_plain, windows_of, write_files
 
 HOLE_BYTES = 4096
 
@@ -71,18 +80,24 @@ def export_tree(
     """
     path = path.strip(b"/")
     path = b"" if path == ROOT else path
-    rows = [row for row in catalog.rows() if _below(row.id, path)]
-    if not rows:
+    tables = [_below(table, path) for table in catalog.live()]
+    if not any(table.num_rows for table in tables):
         raise NotFound("the path is not in this restore point", code="path-not-found")
     prepare_destination(destination)
     try:
-        return _Export(repository, os.fsencode(destination), path, show).run(rows)
+        return _Export(repository, os.fsencode(destination), path, show).run(
+            pa.concat_tables(tables)
+        )
     except OSError as error:
         raise translated_destination(error, destination) from error
 
 
-def _below(row_id: bytes, path: bytes) -> bool:
-    return not path or row_id == path or row_id.startswith(path + b"/")
+def _below(table: pa.Table, path: bytes) -> pa.Table:
+    if not path:
+        return table
+    ids = table.column("id")
+    here = pc.or_(pc.equal(ids, path), pc.starts_with(ids, path + b"/"))
+    return table.filter(here)
 
 
 class _Export:
@@ -95,51 +110,111 @@ class _Export:
         self._show = show or (lambda progress: None)
         self._progress = Progress()
         self._result = ExportResult()
+        self._lock = threading.Lock()
+        self._names: set[bytes] = set()  # of files, where some have several
+
+    def _relative(self, row_id: bytes) -> bytes:
+        return row_id[len(self._base) + 1 :] if self._base else row_id
 
     def _target(self, row_id: bytes) -> bytes:
         if row_id in (ROOT, self._base):
             # a single file or link keeps its name
             return self._root
-        relative = row_id[len(self._base) + 1 :] if self._base else row_id
-        return os.path.join(self._root, relative)
+        return os.path.join(self._root, self._relative(row_id))
 
-    def run(self, rows: list[Row]) -> ExportResult:
-        meta = {row.id: row_meta(row) for row in rows}
-        if len(rows) == 1 and rows[0].kind != CONTAINER:
+    def run(self, table: pa.Table) -> ExportResult:
+        kinds = table.column("kind")
+        others = list(rows_of(table.filter(pc.not_equal(kinds, "file"))))
+        files = table.filter(pc.equal(kinds, "file")).combine_chunks()
+        if not any(row.kind == CONTAINER for row in others):
             self._base = self._base.rpartition(b"/")[0]
-        folders = sorted((r for r in rows if r.kind == CONTAINER), key=lambda r: r.id.count(b"/"))
-        files = [r for r in rows if r.kind == "file"]
-        self._progress.items_total = len(rows)
-        self._progress.bytes_total = sum(r.size for r in files if meta[r.id].same_as is None)
+        folders = sorted((r for r in others if r.kind == CONTAINER), key=lambda r: r.id.count(b"/"))
+        self._progress.items_total = table.num_rows
+        self._progress.bytes_total = pc.sum(files.column("size")).as_py() or 0
         for row in folders:
+            row_meta(row)
             if self._target(row.id) != self._root:
                 os.mkdir(self._target(row.id), 0o700)
             self._result.folders += 1
-        present = {row.id for row in files}
-        own = [r for r in files if meta[r.id].same_as not in present]
-        for row in sorted(own, key=lambda r: self._location(r)):
-            self._file(row, meta[row.id])
-        for row in files:
-            same_as = meta[row.id].same_as
-            if same_as is not None and same_as in present:
-                os.link(self._target(same_as), self._target(row.id))
-                self._step()
-        for row in rows:
+        self._files(files)
+        for row in others:
             if row.kind in ("link", "fifo"):
-                self._special(row, meta[row.id])
+                self._special(row, row_meta(row))
         for row in reversed(folders):
-            self._attributes(self._target(row.id), row, meta[row.id])
-            self._step()
+            self._attributes(self._target(row.id), row, row_meta(row))
+            self._step(1)
         return self._result
 
-    def _location(self, row: Row) -> tuple[str, int]:
-        return self._repository.reader.by_location(row.parts[0]) if row.parts else ("", 0)
+    # -- files -----------------------------------------------------------------------------------
 
-    def _step(self) -> None:
-        self._progress.items += 1
+    def _files(self, files: pa.Table) -> None:
+        """
+        Files in the order in which their chunks lie in the packs, in windows that a thread of each core fills.
+
+        Further names of a file come last, as links to the first one.
+        """
+        links = pc.match_substring(files.column("meta"), b'"same_as"')
+        if pc.any(links).as_py():
+            self._names = set(files.column("id").to_pylist())
+        order = in_order_of_packs(self._repository.reader, files)
+        windows = windows_of(files, order)
+        same = []
+        with ThreadPoolExecutor(cores(), "restore") as threads:
+            under_way: deque[Future[list[Row]]] = deque()
+            try:
+                for window in windows:
+                    under_way.append(threads.submit(self._window, files, window))
+                    if len(under_way) > 2 * cores():
+                        same += under_way.popleft().result()
+                while under_way:
+                    same += under_way.popleft().result()
+            except BaseException:
+                threads.shutdown(cancel_futures=True)
+                raise
+        for row in same:
+            first = row_meta(row).same_as
+            assert first is not None
+            os.link(self._target(first), self._target(row.id))
+            self._step(1)
+
+    def _window(self, files: pa.Table, numbers: "array[int]") -> list[Row]:
+        """Write the files of one window; those that are further names of another one are given back."""
+        rows = list(rows_of(files.take(pa.array(numbers, pa.int64()))))
+        plain, same = [], []
+        for row in rows:
+            meta = row_meta(row)
+            if meta.same_as is not None and self._is_present(meta.same_as):
+                same.append(row)
+            elif is_plain(row, meta):
+                plain.append((row, meta))
+            else:
+                self._file(row, meta)
+        self._write_plain(plain)
+        return same
+
+    def _is_present(self, path: bytes) -> bool:
+        """Whether the first name of a file is exported as well."""
+        return path in self._names
+
+    def _write_plain(self, plain: list[tuple[Row, NodeMeta]]) -> None:
+        for row, outcome in write_files(self._repository.reader, self._root, plain, self._relative):
+            if outcome > 0:
+                raise OSError(outcome, os.strerror(outcome), os.fsdecode(self._target(row.id)))
+            if outcome < 0:
+                self._problem(row, f"owner not set ({os.strerror(-outcome)})")
+        with self._lock:
+            self._result.files += len(plain)
+            size = sum(row.size for row, _ in plain)
+            self._result.bytes += size
+            self._progress.bytes += size
+            self._step(len(plain))
+
+    def _step(self, items: int) -> None:
+        self._progress.items += items
         self._show(self._progress)
 
     def _file(self, row: Row, meta: NodeMeta) -> None:
+        """One file at a time: large, with holes, or with extended attributes."""
         target = self._target(row.id)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
         write = _write_with_holes if meta.sparse else _write
@@ -150,15 +225,17 @@ class _Export:
                 for data in self._repository.read(part):
                     write(file, data)
                     size += len(data)
-                    self._progress.bytes += len(data)
-                    self._show(self._progress)
+                    with self._lock:
+                        self._progress.bytes += len(data)
+                        self._show(self._progress)
             os.ftruncate(file, size)
         finally:
             os.close(file)
         self._attributes(target, row, meta)
-        self._result.files += 1
-        self._result.bytes += size
-        self._step()
+        with self._lock:
+            self._result.files += 1
+            self._result.bytes += size
+            self._step(1)
 
     def _special(self, row: Row, meta: NodeMeta) -> None:
         target = self._target(row.id)
@@ -168,7 +245,7 @@ class _Export:
             os.mkfifo(target, 0o600)
         self._attributes(target, row, meta)
         self._result.links += 1
-        self._step()
+        self._step(1)
 
     def _attributes(self, target: bytes, row: Row, meta: NodeMeta) -> None:
         """Owner, extended attributes, mode, times, in the order in which none undoes another."""

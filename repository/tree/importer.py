@@ -2,17 +2,22 @@
 A directory tree into the repository.
 
 Unchanged files are told by size, mtime, ctime and inode and not read again. What cannot be read is named and the rest goes
-on; a session that was cut off goes on from its last commit, because stored files are found unchanged.
+on; a session that was cut off goes on from its last commit, because stored files are found unchanged. Small plain files
+go in batches (repository/tree/batches.py), everything else node by node.
 """
 
 import os
 import secrets
 import stat
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cext import filebatch
 from engine.catalog import Row, removed_row
 from engine.errors import NotFound, UsageError
 from engine.manifest import ObjectKey, PointForm
@@ -22,12 +27,14 @@ from repository.repository import Repository
 from repository.session import WriteSession
 from repository.slices import Slice
 from repository.tree import KIND, ROOT, WORKLOAD
-from repository.tree.nodes import Node, node_row
+from repository.tree.batches import BATCHES_IN_FLIGHT_MAX, Batch, BatchReader, ReadBatch, version_of
+from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, Node, extended_attributes, node_row
 
 READ_BYTES = 4 * 1024 * 1024
-COMMIT_ROWS_MAX = 200_000
+COMMIT_ROWS_MAX = 65_536
 COMMIT_BYTES_MAX = 4 * 1024**3
 ROWS_PER_STEP = 1024
+SMALL_BYTES_MAX = 1024 * 1024  # a plain file up to this size goes in a batch
 
 
 @dataclass(slots=True)
@@ -41,6 +48,7 @@ class Progress:
 
 
 ShowProgress = Callable[[Progress], None]
+SmallFile = tuple[bytes, bytes, bytes, "array[int]"]  # path, folder, name, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +129,11 @@ class _Import:
         self._root = root
         self._name = name
         self._reread = reread
-        self._show = show or (lambda progress: None)
+        self._show = show or _no_show
         self._progress = Progress()
         self._result = ImportResult()
+        self._committed_bytes = 0  # of those read, what the last commit held
+        self._closing = False
         self._rows: list[Row] = []
         self._unread: set[bytes] = set()
         self._first_names: dict[tuple[int, int], bytes] = {}
@@ -138,29 +148,84 @@ class _Import:
         )
 
     def run(self) -> ImportResult:
-        nodes = list(self._scan())
-        self._progress.items_total = len(nodes)
-        self._progress.bytes_total = sum(n.status.st_size for n in nodes if n.kind == "file")
         gone = self._slice.ids()
-        since_commit = 0
-        for node in nodes:
-            if node.kind is not None:
-                gone.discard(node.path)
-            before = self._result.bytes_read
-            self._take(node)
-            since_commit += self._result.bytes_read - before
-            self._progress.items += 1
-            self._show(self._progress)
-            if len(self._rows) >= ROWS_PER_STEP:
-                self._advance()
-            if since_commit >= COMMIT_BYTES_MAX or self._session.pending_rows >= COMMIT_ROWS_MAX:
-                self._advance()
-                self._session.commit()
-                since_commit = 0
+        with ThreadPoolExecutor(2, "read") as threads:
+            counted = threads.submit(self._count_all) if self._show is not _no_show else None
+            try:
+                self._walk(gone, threads)
+            finally:
+                self._closing = True
+            if counted is not None:
+                counted.result()
         gone = {path for path in gone if not self._is_unread(path)}
         self._rows += [removed_row(path) for path in sorted(gone)]
         self._result.removed = len(gone)
         return self._finish()
+
+    def _count_all(self) -> None:
+        """Totals for whoever watches; the walk itself needs none."""
+        pending = [self._root]
+        while pending and not self._closing:
+            folder = pending.pop()
+            try:
+                names, ends, stats = filebatch.scan(folder)
+            except OSError:
+                continue
+            modes = stats[filebatch.MODE :: filebatch.STAT_FIELDS]
+            sizes = stats[filebatch.SIZE :: filebatch.STAT_FIELDS]
+            start = 0
+            for mode, size, end in zip(modes, sizes, ends, strict=True):
+                if stat.S_ISDIR(mode):
+                    pending.append(os.path.join(folder, names[start:end]))
+                elif stat.S_ISREG(mode):
+                    self._progress.bytes_total += size
+                start = end
+            self._progress.items_total += len(ends)
+
+    def _walk(self, gone: set[bytes], threads: ThreadPoolExecutor) -> None:
+        """Take all nodes, parents first; batches are read ahead by a thread of their own."""
+        reader = BatchReader(self._root)
+        batch = Batch()
+        under_way: deque[Future[ReadBatch]] = deque()
+        for node in self._scan(gone):
+            if isinstance(node, Node):
+                self._take(node)
+                self._step(1)
+            else:
+                batch.add(*node)
+                if batch.full:
+                    under_way.append(threads.submit(reader.read, batch))
+                    batch = Batch()
+                    if len(under_way) >= BATCHES_IN_FLIGHT_MAX:
+                        self._take_batch(under_way.popleft().result(), reader)
+        if len(batch):
+            under_way.append(threads.submit(reader.read, batch))
+        while under_way:
+            self._take_batch(under_way.popleft().result(), reader)
+
+    def _take_batch(self, read: ReadBatch, reader: BatchReader) -> None:
+        """Store a batch of small files that was read."""
+        for path, reason in read.failed:
+            self._problem(path, "failed", reason)
+        for path in read.changed:
+            self._problem(path, "changed", "it changed while it was read")
+        stored = self._session.store_many(read.buffer, read.spans)
+        self._slice.advance_table(read.table(stored))
+        reader.give_back(read)
+        self._result.files_read += len(read.spans) // 2
+        self._count(sum(stored.sizes))
+        self._step(read.taken)
+
+    def _step(self, items: int) -> None:
+        self._progress.items += items
+        self._show(self._progress)
+        if len(self._rows) >= ROWS_PER_STEP:
+            self._advance()
+        read = self._result.bytes_read - self._committed_bytes
+        if read >= COMMIT_BYTES_MAX or self._session.pending_rows >= COMMIT_ROWS_MAX:
+            self._advance()
+            self._session.commit()
+            self._committed_bytes = self._result.bytes_read
 
     def _advance(self) -> None:
         self._slice.advance(self._rows)
@@ -178,30 +243,61 @@ class _Import:
         self._result.bytes_stored = self._session.bytes_stored
         return self._result
 
-    def _scan(self) -> Iterator[Node]:
-        """All nodes, parents first, names in order of their bytes."""
+    def _scan(self, gone: set[bytes]) -> Iterator[Node | SmallFile]:
+        """
+        All nodes, parents first, names in order of their bytes; what is there leaves `gone`.
+
+        Small plain files that are not known to be unchanged come as what `Batch.add` takes.
+        """
         yield Node(ROOT, os.stat(self._root))
+        gone.discard(ROOT)
         pending = [b""]
         while pending:
             folder = pending.pop()
             try:
-                with os.scandir(os.path.join(self._root, folder)) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
+                names, ends, stats = filebatch.scan(os.path.join(self._root, folder))
             except OSError as error:
                 self._problem(folder or ROOT, "failed", error.strerror or "unreadable")
                 continue
-            folders = []
-            for entry in entries:
-                path = folder + b"/" + entry.name if folder else entry.name
-                try:
-                    node = Node(path, entry.stat(follow_symlinks=False))
-                except OSError as error:
-                    self._problem(path, "failed", error.strerror or "unreadable")
+            prefix = folder + b"/" if folder else b""
+            folders, start = [], 0
+            for number, end in enumerate(ends):
+                name, start = names[start:end], end
+                path = prefix + name
+                at = number * filebatch.STAT_FIELDS
+                status = stats[at : at + filebatch.STAT_FIELDS]
+                small = _is_small(status)
+                if small:
+                    gone.discard(path)
+                    if self._is_unchanged(path, version_of(status)):
+                        self._progress.bytes += status[filebatch.SIZE]
+                        self._step(1)
+                    else:
+                        yield path, folder or ROOT, name, status
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(path)
-                yield node
+                node = self._node(path, status)
+                if node is not None:
+                    if node.kind is not None:
+                        gone.discard(path)
+                    if node.kind == "container":
+                        folders.append(path)
+                    yield node
             pending += reversed(folders)
+
+    def _node(self, path: bytes, status: "array[int]") -> Node | None:
+        try:
+            if status[filebatch.ERRNO]:
+                raise OSError(status[filebatch.ERRNO], os.strerror(status[filebatch.ERRNO]))
+            return Node(path, os.lstat(os.path.join(self._root, path)))
+        except OSError as error:
+            self._problem(path, "failed", error.strerror or "unreadable")
+            return None
+
+    def _is_unchanged(self, path: bytes, version: str) -> bool:
+        if self._reread or self._slice.version(path) != version:
+            return False
+        self._result.unchanged += 1
+        return True
 
     def _is_unread(self, path: bytes) -> bool:
         """Whether a node, or a folder above it, could not be read: what was stored of it before is kept."""
@@ -228,8 +324,7 @@ class _Import:
             self._problem(node.path, "skipped", "a socket or a device")
             return
         same_as = self._same_as(node) if kind == "file" else None
-        if not self._reread and self._slice.version(node.path) == node.version:
-            self._result.unchanged += 1
+        if self._is_unchanged(node.path, node.version):
             if kind == "file":
                 self._progress.bytes += node.status.st_size
             return
@@ -249,9 +344,9 @@ class _Import:
     def _row(self, node: Node, kind: str, same_as: bytes | None) -> Row:
         path = self._root if node.path == ROOT else os.path.join(self._root, node.path)
         if kind == "link":
-            return node_row(node, (), link=os.readlink(path), xattrs=_xattrs(path))
+            return node_row(node, (), link=os.readlink(path), xattrs=extended_attributes(path))
         if kind != "file":
-            return node_row(node, (), xattrs=_xattrs(path))
+            return node_row(node, (), xattrs=extended_attributes(path))
         return self._file(node, path, same_as)
 
     def _file(self, node: Node, path: bytes, same_as: bytes | None) -> Row:
@@ -283,7 +378,7 @@ class _Import:
         size = parts[0].size
         if after.version != node.version or size != node.status.st_size:
             self._problem(node.path, "changed", "it changed while it was read")
-        row = node_row(node, parts, same_as=same_as, xattrs=_xattrs(path))
+        row = node_row(node, parts, same_as=same_as, xattrs=extended_attributes(path))
         if size == row.size:
             return row
         return Row(
@@ -301,10 +396,17 @@ def _open_quietly(path: str | bytes, flags: int) -> int:
         return os.open(path, flags)
 
 
-def _xattrs(path: bytes) -> dict[bytes, bytes]:
-    """Extended attributes of a node; none where the file system has none."""
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-        return {os.fsencode(n): os.getxattr(path, n, follow_symlinks=False) for n in names}
-    except OSError:
-        return {}
+def _is_small(status: "array[int]") -> bool:
+    """Whether a batch takes a node of this status: a small plain file with one name, no holes and an ordinary time."""
+    return (
+        status[filebatch.ERRNO] == 0
+        and stat.S_ISREG(status[filebatch.MODE])
+        and status[filebatch.NLINK] == 1
+        and status[filebatch.SIZE] <= SMALL_BYTES_MAX
+        and status[filebatch.BLOCKS] * BLOCK_BYTES >= status[filebatch.SIZE]
+        and abs(status[filebatch.MTIME_NS]) < TIME_NS_MAX
+    )
+
+
+def _no_show(progress: Progress) -> None:
+    """Nobody watches."""

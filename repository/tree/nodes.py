@@ -124,3 +124,12 @@ def base64_name(path: bytes) -> str | None:
     except UnicodeDecodeError:
         return base64.b64encode(path).decode()
     return None
+
+
+def extended_attributes(path: bytes) -> dict[bytes, bytes]:
+    """Extended attributes of a node; none where the file system has none."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        return {os.fsencode(n): os.getxattr(path, n, follow_symlinks=False) for n in names}
+    except OSError:
+        return {}

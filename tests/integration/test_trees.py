@@ -16,6 +16,7 @@ from repository import Places
 from repository.blobstore.memory import MemoryStore
 from repository.repository import initialize, open_on
 from repository.tree import importer
+from repository.tree.batches import Batch, BatchReader, ReadBatch
 from repository.tree.importer import import_tree
 from tests.fixtures.repositories import CHEAP, PASSPHRASE
 from tests.fixtures.trees import ODD_NAMES, CommandLine, make_odd_tree, one_line, snapshot
@@ -232,16 +233,14 @@ def test_a_file_that_grows_is_named(
     tree: Path, repo: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A file written to while it is read is kept as it was read, named, and read again the next time."""
-    real = importer._open_quietly
+    real = BatchReader.read
 
-    def append_after_open(path: str | bytes, flags: int) -> int:
-        file = real(path, flags)
-        if os.fsdecode(path).endswith("/a"):
-            with (tree / "a").open("ab") as other:
-                other.write(b"more")
-        return file
+    def append_first(reader: BatchReader, batch: Batch) -> ReadBatch:
+        with (tree / "a").open("ab") as other:
+            other.write(b"more")
+        return real(reader, batch)
 
-    monkeypatch.setattr(importer, "_open_quietly", append_after_open)
+    monkeypatch.setattr(BatchReader, "read", append_first)
     answer = command("import", tree, repo, "--json")
     monkeypatch.undo()
     assert answer.code == 3
@@ -259,23 +258,22 @@ def test_what_vanishes_is_named_and_what_cannot_be_read_is_kept(
     assert command("import", tree, repo).code == 0
     before = snapshot(tree)
     (tree / "a").write_bytes(b"changed")
-    real_scan, real_open = os.scandir, importer._open_quietly
+    real_scan, real_read = importer.filebatch.scan, BatchReader.read
 
-    def scan(path: bytes | Path) -> object:
-        if os.fsencode(path).endswith(b"/sub"):
+    def scan(path: bytes) -> object:
+        if path.endswith(b"/sub"):
             raise PermissionError(13, "Permission denied")
         return real_scan(path)
 
-    def open_(path: str | bytes, flags: int) -> int:
-        if os.fsdecode(path).endswith("/a"):
-            raise FileNotFoundError(2, "No such file or directory")
-        return real_open(path, flags)
+    def read(reader: BatchReader, batch: Batch) -> ReadBatch:
+        (tree / "a").rename(tree.parent / "a")
+        return real_read(reader, batch)
 
-    monkeypatch.setattr(importer.os, "scandir", scan)
-    monkeypatch.setattr(importer, "_open_quietly", open_)
+    monkeypatch.setattr(importer.filebatch, "scan", scan)
+    monkeypatch.setattr(BatchReader, "read", read)
     answer = command("import", tree, repo, "--json")
-    monkeypatch.setattr(importer.os, "scandir", real_scan)
-    monkeypatch.setattr(importer, "_open_quietly", real_open)
+    monkeypatch.setattr(importer.filebatch, "scan", real_scan)
+    monkeypatch.setattr(BatchReader, "read", real_read)
     assert answer.code == 3
     assert {(p["path"], p["result"]) for p in answer.document["problems"]} == {
         ("sub", "failed"),

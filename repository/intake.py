@@ -1,0 +1,145 @@
+"""
+Parts in: split mail at its attachments, cut into chunks, name them, and queue those that no usable pack holds.
+
+Works on batches: one call for many parts, in kernels that hold no lock of the interpreter. Deciding what is new is one short
+step under a lock, so that two threads never store the same chunk twice.
+"""
+
+import re
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from typing_extensions import Buffer
+
+from cext import digest, gear, mime, runs, spans
+from engine.chunker import ChunkerParams
+from engine.errors import BackupError
+from engine.parts import REFERENCE_BYTES, Part
+from engine.recipe import content_bytes
+from engine.run import RunPack
+from repository.index import Index
+from repository.packer import Packer
+from repository.state import Usable
+
+_LOOKS_LIKE_MAIL = re.compile(rb"From |[!-9;-~]{1,77}:")
+
+
+def looks_like_mail(data: Buffer) -> bool:
+    """Whether content may have attachments to split: its first line begins a header field, or an mbox."""
+    return _LOOKS_LIKE_MAIL.match(data) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredParts:
+    """Columns, one value for each part of a batch: plain bytes, references, recipe."""
+
+    sizes: list[int]
+    chunks: list[bytes]
+    recipes: list[bytes]
+
+
+class Intake:
+    """Chunks of one write session. Thread-safe."""
+
+    def __init__(
+        self,
+        index: Index,
+        usable: Callable[[], Usable | None],
+        chunker: ChunkerParams,
+        id_key: bytes,
+    ) -> None:
+        self._index = index
+        self._usable = usable
+        self._chunker = chunker
+        self._id_key = id_key
+        self._lock = threading.Lock()
+        self._new = runs.IdTable()  # queued since the last flush
+        self._flushed = runs.IdTable()  # in packs that a commit under way is going to name
+        self.failure: BackupError | None = None
+
+    def store(self, data: Buffer, part_spans: "array[int]", packer: Packer) -> StoredParts:
+        """Store the parts that lie at `part_spans` of `data`; see `engine.recipe` for how mail is split."""
+        stream, stream_spans, counts, recipes = mime.split(data, part_spans)
+        chunk_spans, chunk_counts = self._cut(stream, stream_spans)
+        refs = self._store_chunks(stream, chunk_spans, packer)
+        made = StoredParts([], [], recipes)
+        held, at, stream_at = memoryview(refs), 0, 0
+        for count, recipe in zip(counts, recipes, strict=True):
+            chunks = sum(chunk_counts[stream_at : stream_at + count])
+            size = stream_spans[2 * (stream_at + count) - 1] - stream_spans[2 * stream_at]
+            made.sizes.append(content_bytes(size, recipe) if recipe else size)
+            made.chunks.append(bytes(held[at : at + chunks * REFERENCE_BYTES]))
+            at += chunks * REFERENCE_BYTES
+            stream_at += count
+        return made
+
+    def store_part(self, role: str, data: Buffer, packer: Packer, generation: int) -> Part:
+        """Store one part."""
+        made = self.store(data, array("Q", (0, memoryview(data).nbytes)), packer)
+        return Part(role, made.sizes[0], made.chunks[0], made.recipes[0], generation)
+
+    def store_stream(self, data: Buffer, packer: Packer, *, final: bool) -> tuple[bytes, int]:
+        """
+        Store the chunks at the beginning of `data` whose ends no later byte can move, or all if this is its end.
+
+        Returns: their references, and how many bytes they take.
+        """
+        chunk_spans, _ = self._cut(data, array("Q", (0, memoryview(data).nbytes)))
+        if not final and chunk_spans:
+            del chunk_spans[-2:]
+        refs = self._store_chunks(data, chunk_spans, packer)
+        return refs, chunk_spans[-1] if chunk_spans else 0
+
+    def _cut(self, data: Buffer, content_spans: "array[int]") -> tuple["array[int]", "array[int]"]:
+        params = self._chunker
+        cuts: tuple[array[int], array[int]] = gear.cut_spans(
+            data,
+            content_spans,
+            params.table,
+            params.size_min,
+            params.size_normal,
+            params.size_max,
+            *params.masks,
+        )
+        return cuts
+
+    def _store_chunks(self, data: Buffer, chunk_spans: "array[int]", packer: Packer) -> bytes:
+        """References of the chunks; the new ones are queued."""
+        ids = digest.keyed(data, chunk_spans, self._id_key)
+        refs: bytes = spans.references(ids, chunk_spans)
+        with self._lock:
+            if self.failure is not None:
+                raise self.failure
+            new = self._new.add(ids, self._absent(ids))
+            if new:
+                try:
+                    packer.add(data, spans.select(chunk_spans, new), spans.take(refs, new))
+                except BackupError as error:
+                    self.failure = error
+                    raise
+        return refs
+
+    def _absent(self, ids: bytes) -> "array[int]":
+        """Numbers of the chunks that are in no usable pack and in none that a commit is about to name."""
+        absent: array[int] = self._flushed.absent(ids, self._index.absent(ids, self._usable()))
+        return absent
+
+    def holds(self, part: Part) -> bool:
+        """Whether every chunk of a part is stored or queued."""
+        ids = runs.gather_ids(part.chunks)
+        with self._lock:
+            return not self._new.absent(ids, self._absent(ids))
+
+    def flush(self, packers: Sequence[Packer]) -> list[RunPack]:
+        """Store what is queued in packs; what comes from now on belongs to the next commit."""
+        with self._lock:
+            packs = [pack for packer in packers for pack in packer.flush()]
+            self._flushed, self._new = self._new, runs.IdTable()
+        return packs
+
+    def committed(self) -> None:
+        """The index now names what was flushed."""
+        with self._lock:
+            self._flushed = runs.IdTable()

@@ -1,0 +1,123 @@
+"""
+Files out in windows: files whose chunks lie near each other are read with few requests and written with one call.
+
+A window is what one thread holds at once. A frame that two windows need comes from the reader's cache.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+
+from cext import filebatch
+from engine.catalog import Row, decode_parts
+from engine.errors import Corruption
+from engine.parts import REFERENCE_BYTES, Part
+from engine.recipe import join
+from repository.reader import Gathered, Reader
+from repository.tree.nodes import NodeMeta
+
+WINDOW_BYTES_TARGET = 8 * 1024 * 1024
+WINDOW_FILES_MAX = 1024
+WHOLE_BYTES_MAX = 4 * 1024 * 1024  # a larger file is written piece by piece
+ROWS_AT_ONCE = 8192
+
+
+def in_order_of_packs(reader: Reader, files: pa.Table) -> "array[int]":
+    """Numbers of the rows, by the place of their first chunk; files without content first."""
+    places = array("Q")
+    for batch in files.select(["parts"]).to_batches(max_chunksize=ROWS_AT_ONCE):
+        firsts, empty = [], set()
+        for number, packed in enumerate(batch.column(0).to_pylist()):
+            parts = decode_parts(packed)
+            if parts and parts[0].chunks:
+                firsts.append(parts[0].chunks[:REFERENCE_BYTES])
+            else:
+                empty.add(number)
+        found = iter(reader.first_places(b"".join(firsts)))
+        places.extend(0 if number in empty else next(found) for number in range(batch.num_rows))
+    return array("Q", sorted(range(len(places)), key=places.__getitem__))
+
+
+def windows_of(files: pa.Table, order: "array[int]") -> "Iterator[array[int]]":
+    """Runs of row numbers, bounded by bytes and files."""
+    sizes = array("q", files.column("size").to_pylist())
+    window, size = array("Q"), 0
+    for number in order:
+        window.append(number)
+        size += sizes[number]
+        if size >= WINDOW_BYTES_TARGET or len(window) >= WINDOW_FILES_MAX:
+            yield window
+            window, size = array("Q"), 0
+    if window:
+        yield window
+
+
+def is_plain(row: Row, meta: NodeMeta) -> bool:
+    """Whether a window writes a file whole: not large, no holes, no extended attributes, an ordinary time."""
+    return (
+        row.size <= WHOLE_BYTES_MAX
+        and not meta.sparse
+        and not meta.xattrs
+        and meta.modified_ns is None
+    )
+
+
+def write_files(
+    reader: Reader,
+    root: bytes,
+    plain: Sequence[tuple[Row, NodeMeta]],
+    relative: Callable[[bytes], bytes],
+) -> Iterator[tuple[Row, int]]:
+    """
+    Create files below the folder `root`, whole.
+
+    Yields: rows whose outcome is not 0: an errno, or one negated when only the owner could not be set.
+    """
+    parts = [part for row, _ in plain for part in row.parts]
+    gathered = reader.gather(b"".join(part.chunks for part in parts))
+    pieces: list[bytes] = list(gathered.frames)
+    plan, attributes, names, ends = array("Q"), array("q"), [], array("Q")
+    chunk = end = 0
+    for number, (row, meta) in enumerate(plain):
+        name = relative(row.id)
+        names.append(name)
+        end += len(name)
+        ends.append(end)
+        attributes.extend(
+            (
+                meta.mode,
+                meta.uid,
+                meta.gid,
+                row.modified_ns,
+                filebatch.CREATE | filebatch.LAST,
+            )
+        )
+        at = 0
+        for part in row.parts:
+            chunks = len(part.chunks) // REFERENCE_BYTES
+            if part.recipe:
+                pieces.append(_joined(gathered, chunk, chunks, part))
+                plan.extend((number, at, len(pieces) - 1, 0, part.size))
+                at += part.size
+            else:
+                for place in range(chunk, chunk + chunks):
+                    length = gathered.lengths[place]
+                    plan.extend(
+                        (number, at, gathered.numbers[place], gathered.offsets[place], length)
+                    )
+                    at += length
+            chunk += chunks
+    outcomes = filebatch.write(root, b"".join(names), ends, pieces, plan, attributes)
+    for (row, _), outcome in zip(plain, outcomes, strict=True):
+        if outcome:
+            yield row, outcome
+
+
+def _joined(gathered: Gathered, first: int, count: int, part: Part) -> bytes:
+    """Content of a part that has a recipe."""
+    stream = b"".join(gathered.piece(number) for number in range(first, first + count))
+    content = join(stream, part.recipe)
+    if len(content) != part.size:
+        raise Corruption("a recipe makes another size than its part says", code="part-corrupt")
+    return content
