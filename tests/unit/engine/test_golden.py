@@ -7,14 +7,16 @@ Bytes of format version 1, checked in. A difference is a change of the format: d
 import json
 import random
 import sys
+from array import array
 from pathlib import Path
 
+from cext import mime
 from engine import commit, manifest
 from engine.catalog import encode_parts
 from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table
-from engine.frame import frame_identity, pack_frame, seal_frame
+from engine.frame import FrameCompressor, frame_identity, seal_frame
 from engine.keys import KdfCost, wrap
-from engine.pack import encode_directory
+from engine.pack import encode_directory, seal_salvage_point, seal_tail
 from engine.run import encode_run
 from engine.seal import Header, ObjectClass, frame_cipher, open_object, seal_object
 from engine.version import FORMAT_VERSION
@@ -28,19 +30,31 @@ def vectors() -> dict[str, object]:
     table = keyed_table(b"k" * 32)
     data = random.Random(11).randbytes(1_000_000)
     cipher = frame_cipher(f.KEYS, ObjectClass.DATA_PACK, 2, f.SALT)
-    packed = pack_frame([f.chunk(1)], random.Random(12).randbytes(40))  # stored, not compressed
+    plain = random.Random(12).randbytes(40)  # stored, not compressed
+    packed = FrameCompressor().pack(f.refs((1, 40)), plain, dense=True)
     entries = (f.entry(),)
+    mails = f.mail(f.attachment()) + f.mail(f.attachment(4000), line=64, newline=b"\n")
+    stream, _, _, recipes = mime.split(mails, array("Q", (0, len(mails))))
+    header = Header(ObjectClass.DATA_PACK, 2, f.UUID, f.SALT)
+    directory, trailer = seal_tail(f.KEYS, header, f.frames(), 500)
+    fill, salvage_point = seal_salvage_point(f.KEYS, header, f.frames(), 5000)
     return {
         "gear_table": table.hex(),
         "cuts": cut(data, ChunkerParams(table)),
         "cuts_of_zeros": cut(bytes(1_000_000), ChunkerParams(table)),
         "chunk_id": chunk_id(b"strongroom", b"i" * 32).hex(),
-        "frame_identity": frame_identity([f.chunk(1), f.chunk(2)]).hex(),
+        "frame_identity": frame_identity(f.refs((1, 10), (2, 20))).hex(),
         "sealed_frame": seal_frame(cipher, packed, f.UUID, ObjectClass.DATA_PACK, 2, 9).hex(),
         "header": Header(ObjectClass.RUN, 2, f.UUID, f.SALT).encode().hex(),
         "directory": encode_directory(f.frames()).hex(),
+        "sealed_directory": directory.hex(),
+        "trailer": trailer.hex(),
+        "salvage_fill": fill,
+        "salvage_point": salvage_point.hex(),
         "run": encode_run(f.packs()).hex(),
-        "parts": encode_parts([f.part(), f.part("json", 0)]).hex(),
+        "recipe": recipes[0].hex(),
+        "recipe_stream": chunk_id(stream, b"i" * 32).hex(),
+        "parts": encode_parts([f.part(), f.part("json", 0), f.mail_part()]).hex(),
         "manifest": manifest.encode_manifest(f.manifest(entries), f.SEED).hex(),
         "point": manifest.encode_point(f.point(), f.SEED).hex(),
         "cell": commit.encode(f.cell()).decode(),

@@ -317,9 +317,10 @@ def test_a_part_of_an_earlier_generation_is_decided_again(
     """A part decided under another generation is taken only if its chunks are still stored."""
     with repository.write_session("w") as session:
         part = session.store("content", b"x" * 100)
-        gone = Part("content", 100, b"\1" * 32 + (100).to_bytes(4, "little"), part.generation - 5)
+        refs = b"\1" * 32 + (100).to_bytes(4, "little")
+        gone = Part("content", 100, refs, b"", part.generation - 5)
         slice_ = session.open_slice(TREE, "files", "s")
-        kept = Part(part.role, part.size, part.chunks, part.generation - 5)
+        kept = Part(part.role, part.size, part.chunks, part.recipe, part.generation - 5)
         r = row("a")
         slice_.advance([r.__class__(r.id, b"", r.name, "file", parts=(kept,))])
         with pytest.raises(Conflict) as caught:
