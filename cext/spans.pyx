@@ -58,6 +58,8 @@ def select(const uint64_t[::1] spans, const uint32_t[::1] among):
     cdef Py_ssize_t n = among.shape[0]
     cdef Py_ssize_t i
     cdef arrays.array made = arrays.clone(_NUMBERS, 2 * n, zero=False)
+    if spans.shape[0] % 2:
+        raise ValueError("a span without an end")
     for i in range(n):
         if 2 * <uint64_t> among[i] + 1 >= <uint64_t> spans.shape[0]:
             raise ValueError("a number outside the spans")

@@ -53,6 +53,8 @@ def groups(
     numbers = memoryview(spans).cast("B").cast("Q").tolist()
     if len(numbers) != 2 * len(mask) or any(kind > 1 for kind in mask):
         raise ValueError("a kind for every span")
+    if any(start > end for start, end in zip(numbers[::2], numbers[1::2], strict=True)):
+        raise ValueError("an impossible span")
     sizes = list(held)
     open_: list[array[int]] = [array("I"), array("I")]
     made: list[tuple[int, array[int], bool]] = []
