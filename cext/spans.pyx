@@ -53,6 +53,29 @@ def gather(const unsigned char[::1] data, const uint64_t[::1] spans):
     return made
 
 
+def gather_into(const unsigned char[::1] data, const uint64_t[::1] spans,
+                unsigned char[::1] target, Py_ssize_t at):
+    """Copy the bytes of the spans, joined, to `target` from `at` on; where they end there."""
+    cdef Py_ssize_t n = spans.shape[0] // 2
+    cdef Py_ssize_t i
+    cdef uint64_t size
+    cdef uint64_t total = 0
+    _check(spans, data.shape[0])
+    for i in range(n):
+        total += spans[2 * i + 1] - spans[2 * i]
+    if at < 0 or at > target.shape[0] or total > <uint64_t> (target.shape[0] - at):
+        raise ValueError("the target is too small")
+    if total == 0:
+        return at
+    with nogil:
+        for i in range(n):
+            size = spans[2 * i + 1] - spans[2 * i]
+            if size:
+                memcpy(&target[at], &data[0] + spans[2 * i], size)
+            at += size
+    return at
+
+
 def select(const uint64_t[::1] spans, const uint32_t[::1] among):
     """The spans numbered in `among` (uint32)."""
     cdef Py_ssize_t n = among.shape[0]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from engine.errors import Corruption
 from engine.limits import CATALOG_PARTS_PER_LEVEL_MAX
-from engine.parts import Part, checked_part
+from engine.parts import REFERENCE_BYTES, Part, checked_part
 
 SCHEMA = pa.schema(
     [
@@ -84,15 +84,27 @@ def encode_single_parts(
     ]
 
 
+_PARTS = msgspec.msgpack.Decoder(list[tuple[str, int, bytes, bytes]])
+
+
 def decode_parts(packed: bytes) -> tuple[Part, ...]:
     """Reverse of `encode_parts`. Corruption otherwise."""
     if not packed:
         return ()
+    return tuple(checked_part(*values) for values in _part_values(packed))
+
+
+def first_reference(packed: bytes) -> bytes:
+    """Reference of the first chunk of a row's first part; empty if it has none. Corruption."""
+    values = _part_values(packed) if packed else []
+    return values[0][2][:REFERENCE_BYTES] if values else b""
+
+
+def _part_values(packed: bytes) -> list[tuple[str, int, bytes, bytes]]:
     try:
-        rows = msgspec.msgpack.decode(packed, type=list[tuple[str, int, bytes, bytes]])
+        return _PARTS.decode(packed)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("the parts of a row cannot be read", code="catalog-corrupt") from error
-    return tuple(checked_part(role, size, chunks, recipe) for role, size, chunks, recipe in rows)
 
 
 def table_of(rows: Iterable[Row]) -> pa.Table:

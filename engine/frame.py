@@ -57,7 +57,7 @@ class PackedFrame:
     identity: bytes
     plain_bytes: int
     codec: Codec
-    payload: bytes
+    payload: bytes | memoryview
 
 
 def frame_identity(refs: bytes) -> bytes:
@@ -74,14 +74,14 @@ class FrameCompressor:
             for dense, level in ((False, ZSTD_LEVEL), (True, ZSTD_LEVEL_DENSE))
         }
 
-    def pack(self, refs: bytes, plain: bytes, *, dense: bool) -> PackedFrame:
+    def pack(self, refs: bytes, plain: bytes | memoryview, *, dense: bool) -> PackedFrame:
         """
-        Compress the joined chunks of a frame; left as they are if that gains less than 3 %.
+        Compress the joined chunks of a frame; left as they are (not copied) if that gains less than 3 %.
 
         Args:
             refs: references of the chunks, in order. dense: they look incompressible.
         """
-        payload = self._levels[dense].compress(plain)
+        payload: bytes | memoryview = self._levels[dense].compress(plain)
         codec = Codec.ZSTD
         if len(payload) > len(plain) * STORED_RATIO_MAX:
             payload, codec = plain, Codec.NONE

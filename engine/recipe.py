@@ -56,7 +56,10 @@ def decode_recipe(recipe: bytes) -> tuple[Body, ...]:
 
 def text_bytes(stream_bytes: int, recipe: bytes) -> int:
     """How many bytes at the beginning of the stream are text; Corruption when the recipe does not fit."""
-    bodies = decode_recipe(recipe)
+    return _text_bytes(stream_bytes, decode_recipe(recipe))
+
+
+def _text_bytes(stream_bytes: int, bodies: tuple[Body, ...]) -> int:
     text = stream_bytes - sum(body.decoded_bytes for body in bodies)
     if text < sum(body.text_bytes for body in bodies):
         raise _corrupt("it names more bytes than the stream has")
@@ -65,8 +68,8 @@ def text_bytes(stream_bytes: int, recipe: bytes) -> int:
 
 def content_bytes(stream_bytes: int, recipe: bytes) -> int:
     """Size of the content; Corruption when the recipe does not fit the stream."""
-    encoded = sum(body.encoded_bytes for body in decode_recipe(recipe))
-    return text_bytes(stream_bytes, recipe) + encoded
+    bodies = decode_recipe(recipe)
+    return _text_bytes(stream_bytes, bodies) + sum(body.encoded_bytes for body in bodies)
 
 
 def join(stream: Buffer, recipe: bytes) -> bytes:

@@ -17,7 +17,6 @@ from cext import digest, gear, mime, runs, spans
 from engine.chunker import ChunkerParams
 from engine.errors import BackupError
 from engine.parts import REFERENCE_BYTES, Part
-from engine.recipe import content_bytes
 from engine.run import RunPack
 from repository.index import Index
 from repository.packer import Packer
@@ -64,13 +63,12 @@ class Intake:
         stream, stream_spans, counts, recipes = mime.split(data, part_spans)
         chunk_spans, chunk_counts = self._cut(stream, stream_spans)
         refs = self._store_chunks(stream, chunk_spans, packer)
-        made = StoredParts([], [], recipes)
-        held, at, stream_at = memoryview(refs), 0, 0
-        for count, recipe in zip(counts, recipes, strict=True):
+        sizes = [end - start for start, end in zip(part_spans[::2], part_spans[1::2], strict=True)]
+        made = StoredParts(sizes, [], recipes)
+        at = stream_at = 0
+        for count in counts:
             chunks = sum(chunk_counts[stream_at : stream_at + count])
-            size = stream_spans[2 * (stream_at + count) - 1] - stream_spans[2 * stream_at]
-            made.sizes.append(content_bytes(size, recipe) if recipe else size)
-            made.chunks.append(bytes(held[at : at + chunks * REFERENCE_BYTES]))
+            made.chunks.append(refs[at : at + chunks * REFERENCE_BYTES])
             at += chunks * REFERENCE_BYTES
             stream_at += count
         return made

@@ -1,6 +1,6 @@
 """Key objects of a repository: make them, open one with a passphrase."""
 
-from engine.errors import BackupError, Corruption, Denied
+from engine.errors import BackupError, Corruption, Denied, Unavailable
 from engine.keys import KEY_BYTES, SALT_BYTES, EpochKeys, KdfCost, KeySet, unwrap, wrap
 from repository.ambient import random_bytes
 from repository.blobstore.protocol import BlobStore
@@ -33,14 +33,17 @@ def open_key_set(store: BlobStore, passphrase: str, repository: bytes) -> KeySet
     The key set that a passphrase opens.
 
     Raises:
-        Denied: no key takes the passphrase. Corruption: no key is whole.
+        Denied: no key takes the passphrase. Corruption: no key is whole. Unavailable: one takes more memory than there is.
     """
     failures: list[BackupError] = []
     for blob in store.list(KEYS):
         try:
             return unwrap(store.get(blob.name), passphrase.encode(), repository)
-        except (Denied, Corruption) as error:
+        except (Denied, Corruption, Unavailable) as error:
             failures.append(error)
+    for error in failures:
+        if isinstance(error, Unavailable):
+            raise error
     wrong = [error for error in failures if isinstance(error, Denied)]
     if wrong:
         raise Denied(

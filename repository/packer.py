@@ -23,6 +23,7 @@ from engine.ids import object_id
 from engine.keys import SALT_BYTES, KeySet
 from engine.limits import (
     DATA_PACK_BYTES_TARGET,
+    FRAME_PLAIN_BYTES_MAX,
     FRAME_PLAIN_BYTES_TARGET,
     METADATA_PACK_BYTES_TARGET,
     PACK_CHUNKS_TARGET,
@@ -128,9 +129,9 @@ class OpenPack:
 
 @dataclass(slots=True)
 class _OpenFrame:
-    """Chunks that wait until a frame is full."""
+    """Chunks that wait until a frame is full: their bytes joined, and their references."""
 
-    pieces: list[bytes] = field(default_factory=list)
+    buffer: bytearray
     refs: list[bytes] = field(default_factory=list)
     size: int = 0
 
@@ -156,7 +157,9 @@ class Packer:
         self._pack: OpenPack | None = None
         self._stored: list[RunPack] = []
         self._failure: BaseException | None = None
-        self._open = (_OpenFrame(), _OpenFrame())  # what compresses, what looks incompressible
+        self._buffers: list[bytearray] = []  # free ones
+        # what compresses, what looks incompressible
+        self._open = [_OpenFrame(self._buffer()), _OpenFrame(self._buffer())]
         self.bytes_stored = 0
 
     def add(self, data: Buffer, chunk_spans: "array[int]", refs: bytes) -> None:
@@ -170,30 +173,32 @@ class Packer:
         held = self._open[0].size, self._open[1].size
         for kind, among, full in spans.groups(chunk_spans, mask, held, FRAME_PLAIN_BYTES_TARGET):
             frame = self._open[kind]
-            piece = spans.gather(data, spans.select(chunk_spans, among))
-            frame.pieces.append(piece)
+            some = spans.select(chunk_spans, among)
+            frame.size = spans.gather_into(data, some, frame.buffer, frame.size)
             frame.refs.append(spans.take(refs, among))
-            frame.size += len(piece)
             if full:
                 self._close_frame(kind)
+
+    def _buffer(self) -> bytearray:
+        return self._buffers.pop() if self._buffers else bytearray(FRAME_PLAIN_BYTES_MAX)
 
     def _close_frame(self, kind: int) -> None:
         frame = self._open[kind]
         if not frame.refs:
             return
-        refs, pieces = b"".join(frame.refs), list(frame.pieces)
-        frame.pieces, frame.refs, frame.size = [], [], 0
         self._in_flight.acquire()
-        packed = self._workers.submit(self._compress, refs, pieces, dense=bool(kind))
-        self._io.submit(self._append, refs, packed)
+        self._open[kind] = _OpenFrame(self._buffer())
+        refs = b"".join(frame.refs)
+        packed = self._workers.submit(self._compress, refs, frame, dense=bool(kind))
+        self._io.submit(self._append, refs, frame.buffer, packed)
 
-    def _compress(self, refs: bytes, pieces: list[bytes], *, dense: bool) -> PackedFrame:
+    def _compress(self, refs: bytes, frame: _OpenFrame, *, dense: bool) -> PackedFrame:
         compressor: FrameCompressor | None = getattr(self._own, "compressor", None)
         if compressor is None:
             compressor = self._own.compressor = FrameCompressor()
-        return compressor.pack(refs, b"".join(pieces), dense=dense)
+        return compressor.pack(refs, memoryview(frame.buffer)[: frame.size], dense=dense)
 
-    def _append(self, refs: bytes, packed: Future[PackedFrame]) -> None:
+    def _append(self, refs: bytes, buffer: bytearray, packed: Future[PackedFrame]) -> None:
         try:
             frame = packed.result()
             if self._failure is None:
@@ -205,6 +210,7 @@ class Packer:
         except BaseException as error:  # noqa: BLE001 - raised again by the next call
             self._failure = error
         finally:
+            self._buffers.append(buffer)  # what was packed may lie in it: not before it was written
             self._in_flight.release()
 
     def _close_pack(self) -> None:

@@ -55,6 +55,7 @@ from repository.slices import Pending, Slice
 if TYPE_CHECKING:
     from repository.repository import Repository
 
+PART_BUFFER_BYTES_MIN = 64 * 1024
 PART_BUFFER_BYTES = 4 * 1024 * 1024
 MAIL_BUFFER_BYTES_MAX = 32 * 1024 * 1024  # a larger mail is cut as it is, attachments and all
 COMMIT_ATTEMPTS_MAX = 5
@@ -360,7 +361,9 @@ class WriteSession:
         return form, catalog
 
     def _store_metadata(self, role: str, data: bytes) -> Part:
-        return self._intake.store_part(role, data, self._metadata, self.generation)
+        """Always as it is: an entry names its parts without recipes."""
+        refs, size = self._intake.store_stream(data, self._metadata, final=True)
+        return Part(role, size, refs, generation=self.generation)
 
     def _store_catalog_part(self, encoded: bytes, level: int, rows: int) -> CatalogPart:
         return CatalogPart(level, rows, part_form(self._store_metadata("catalog", encoded)))
@@ -448,7 +451,8 @@ class PartWriter:
         self._intake = intake
         self._packer = packer
         self._role = role
-        self._buffer = bytearray()
+        self._buffer = bytearray(PART_BUFFER_BYTES_MIN)
+        self._held = 0  # bytes in it
         self._references: list[bytes] = []
         self._size = 0
         self._generation = session.generation
@@ -463,24 +467,42 @@ class PartWriter:
 
     def write(self, data: Buffer) -> None:
         """Append bytes."""
-        self._buffer += data
-        if len(self._buffer) < PART_BUFFER_BYTES:
+        with memoryview(data).cast("B") as view:
+            at = 0
+            while at < len(view):
+                self._make_room()
+                size = min(len(self._buffer) - self._held, len(view) - at)
+                with memoryview(self._buffer) as held:
+                    held[self._held : self._held + size] = view[at : at + size]
+                self._held += size
+                at += size
+
+    def _make_room(self) -> None:
+        """Where the buffer is full: a larger one, or the chunks in it stored."""
+        size = len(self._buffer)
+        if self._held < size:
             return
-        first = not self._references
-        if first and len(self._buffer) < MAIL_BUFFER_BYTES_MAX and looks_like_mail(self._buffer):
-            return  # it is split in one piece
-        self._cut(final=False)
+        is_mail = not self._references and looks_like_mail(self._buffer)  # split in one piece
+        if size < (MAIL_BUFFER_BYTES_MAX if is_mail else PART_BUFFER_BYTES):
+            self._buffer += bytes(size)
+        else:
+            self._cut(final=False)
 
     def _cut(self, *, final: bool) -> None:
         """Store the chunks whose ends no later byte can move; the rest waits for what follows."""
-        refs, used = self._intake.store_stream(self._buffer, self._packer, final=final)
+        with memoryview(self._buffer) as buffer:
+            data = buffer[: self._held]
+            refs, used = self._intake.store_stream(data, self._packer, final=final)
+            self._held -= used
+            buffer[: self._held] = bytes(data[used:])
         self._references.append(refs)
         self._size += used
-        del self._buffer[:used]
 
     def _finished(self) -> Part:
         if not self._references:
-            return self._intake.store_part(self._role, self._buffer, self._packer, self._generation)
+            with memoryview(self._buffer) as buffer:
+                data = buffer[: self._held]
+                return self._intake.store_part(self._role, data, self._packer, self._generation)
         self._cut(final=True)
         chunks = b"".join(self._references)
         return Part(self._role, self._size, chunks, generation=self._generation)

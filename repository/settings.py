@@ -86,7 +86,7 @@ def read_config(data: bytes, where: str) -> ConfigForm:
     """
     try:
         head = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head = None
     if not isinstance(head, dict) or head.get("strongroom") != "repository":
         raise UsageError(

@@ -29,6 +29,16 @@ def gather(data: Buffer, spans: Buffer) -> bytes:
     return b"".join(view[start:end] for start, end in _pairs(view, spans))
 
 
+def gather_into(data: Buffer, spans: Buffer, target: Buffer, at: int) -> int:
+    """Copy the bytes of the spans, joined, to `target` from `at` on; where they end there."""
+    joined = gather(data, spans)
+    held = memoryview(target).cast("B")
+    if not 0 <= at <= len(held) - len(joined):
+        raise ValueError("the target is too small")
+    held[at : at + len(joined)] = joined
+    return at + len(joined)
+
+
 def select(spans: Buffer, among: Buffer) -> "array[int]":
     """The spans numbered in `among` (uint32)."""
     numbers = memoryview(spans).cast("B").cast("Q")

@@ -43,23 +43,23 @@ class Batch:
     folders: list[bytes] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
     statuses: list["array[int]"] = field(default_factory=list)
-    bytes: int = 0
+    size: int = 0  # of all, in bytes
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def add(self, path: "bytes", folder: "bytes", name: "bytes", status: "array[int]") -> None:
+    def add(self, path: bytes, folder: bytes, name: bytes, status: "array[int]") -> None:
         """One more file; `status` is its row of `filebatch.scan`."""
         self.paths.append(path)
         self.folders.append(folder)
         self.names.append(name)
         self.statuses.append(status)
-        self.bytes += status[filebatch.SIZE]
+        self.size += status[filebatch.SIZE]
 
     @property
     def full(self) -> bool:
         """Whether it should be read now."""
-        return self.bytes >= BATCH_BYTES_TARGET or len(self.paths) >= BATCH_FILES_MAX
+        return self.size >= BATCH_BYTES_TARGET or len(self.paths) >= BATCH_FILES_MAX
 
 
 @dataclass(slots=True)

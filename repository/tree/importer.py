@@ -9,6 +9,7 @@ go in batches (repository/tree/batches.py), everything else node by node.
 import os
 import secrets
 import stat
+import threading
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import pyarrow as pa
 
 from cext import filebatch
 from engine.catalog import Row, removed_row
@@ -30,7 +33,7 @@ from repository.tree import KIND, ROOT, WORKLOAD
 from repository.tree.batches import BATCHES_IN_FLIGHT_MAX, Batch, BatchReader, ReadBatch, version_of
 from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, Node, extended_attributes, node_row
 
-READ_BYTES = 4 * 1024 * 1024
+READ_BYTES = 2 * 1024 * 1024
 COMMIT_ROWS_MAX = 65_536
 COMMIT_BYTES_MAX = 4 * 1024**3
 ROWS_PER_STEP = 1024
@@ -134,6 +137,8 @@ class _Import:
         self._result = ImportResult()
         self._committed_bytes = 0  # of those read, what the last commit held
         self._closing = False
+        self._lock = threading.Lock()
+        self._buffer = bytearray(READ_BYTES)
         self._rows: list[Row] = []
         self._unread: set[bytes] = set()
         self._first_names: dict[tuple[int, int], bytes] = {}
@@ -183,49 +188,67 @@ class _Import:
             self._progress.items_total += len(ends)
 
     def _walk(self, gone: set[bytes], threads: ThreadPoolExecutor) -> None:
-        """Take all nodes, parents first; batches are read ahead by a thread of their own."""
+        """Take all nodes, parents first; batches are read and stored by threads of their own."""
         reader = BatchReader(self._root)
         batch = Batch()
-        under_way: deque[Future[ReadBatch]] = deque()
+        under_way: deque[Future[pa.Table]] = deque()
+
+        def read_and_store(batch: Batch) -> pa.Table:
+            read = reader.read(batch)
+            try:
+                return self._store_batch(read)
+            finally:
+                reader.give_back(read)
+
+        def drain(most: int) -> None:
+            while len(under_way) > most:
+                self._slice.advance_table(under_way.popleft().result())
+
         for node in self._scan(gone):
             if isinstance(node, Node):
                 self._take(node)
-                self._step(1)
             else:
                 batch.add(*node)
-                if batch.full:
-                    under_way.append(threads.submit(reader.read, batch))
-                    batch = Batch()
-                    if len(under_way) >= BATCHES_IN_FLIGHT_MAX:
-                        self._take_batch(under_way.popleft().result(), reader)
-        if len(batch):
-            under_way.append(threads.submit(reader.read, batch))
-        while under_way:
-            self._take_batch(under_way.popleft().result(), reader)
+                if not batch.full:
+                    continue
+                under_way.append(threads.submit(read_and_store, batch))
+                batch = Batch()
+                drain(BATCHES_IN_FLIGHT_MAX - 1)
+            self._step()
+            if self._is_commit_due():
+                drain(0)  # what was stored in a turn belongs to its commit
+                self._commit()
+        under_way.append(threads.submit(read_and_store, batch))
+        drain(0)
+        self._step()
 
-    def _take_batch(self, read: ReadBatch, reader: BatchReader) -> None:
-        """Store a batch of small files that was read."""
-        for path, reason in read.failed:
-            self._problem(path, "failed", reason)
-        for path in read.changed:
-            self._problem(path, "changed", "it changed while it was read")
+    def _store_batch(self, read: ReadBatch) -> pa.Table:
+        """Store a batch of small files that was read; their rows."""
         stored = self._session.store_many(read.buffer, read.spans)
-        self._slice.advance_table(read.table(stored))
-        reader.give_back(read)
-        self._result.files_read += len(read.spans) // 2
-        self._count(sum(stored.sizes))
-        self._step(read.taken)
+        table = read.table(stored)
+        with self._lock:
+            for path, reason in read.failed:
+                self._problem(path, "failed", reason)
+            for path in read.changed:
+                self._problem(path, "changed", "it changed while it was read")
+            self._result.files_read += len(read.spans) // 2
+            self._count(sum(stored.sizes))
+            self._progress.items += read.taken
+        return table
 
-    def _step(self, items: int) -> None:
-        self._progress.items += items
+    def _step(self) -> None:
         self._show(self._progress)
         if len(self._rows) >= ROWS_PER_STEP:
             self._advance()
+
+    def _is_commit_due(self) -> bool:
         read = self._result.bytes_read - self._committed_bytes
-        if read >= COMMIT_BYTES_MAX or self._session.pending_rows >= COMMIT_ROWS_MAX:
-            self._advance()
-            self._session.commit()
-            self._committed_bytes = self._result.bytes_read
+        return read >= COMMIT_BYTES_MAX or self._session.pending_rows >= COMMIT_ROWS_MAX
+
+    def _commit(self) -> None:
+        self._advance()
+        self._session.commit()
+        self._committed_bytes = self._result.bytes_read
 
     def _advance(self) -> None:
         self._slice.advance(self._rows)
@@ -266,12 +289,11 @@ class _Import:
                 path = prefix + name
                 at = number * filebatch.STAT_FIELDS
                 status = stats[at : at + filebatch.STAT_FIELDS]
-                small = _is_small(status)
-                if small:
+                if _is_small(status):
                     gone.discard(path)
-                    if self._is_unchanged(path, version_of(status)):
+                    if not self._reread and self._is_unchanged(path, version_of(status)):
                         self._progress.bytes += status[filebatch.SIZE]
-                        self._step(1)
+                        self._progress.items += 1
                     else:
                         yield path, folder or ROOT, name, status
                     continue
@@ -319,6 +341,7 @@ class _Import:
             self._unread.add(path)
 
     def _take(self, node: Node) -> None:
+        self._progress.items += 1
         kind = node.kind
         if kind is None:
             self._problem(node.path, "skipped", "a socket or a device")
@@ -353,15 +376,17 @@ class _Import:
         with open(path, "rb", buffering=0, opener=_open_quietly) as file:
             if node.status.st_size <= READ_BYTES:
                 data = file.read(READ_BYTES + 1)
-                self._count(len(data))
+                with self._lock:
+                    self._count(len(data))
                 if len(data) <= READ_BYTES:
                     part = self._session.store("content", data)
                     return self._stored(node, file.fileno(), same_as, (part,), path)
                 file.seek(0)
             with self._session.open_part("content") as writer:
-                while data := file.read(READ_BYTES):
-                    writer.write(data)
-                    self._count(len(data))
+                while size := file.readinto(self._buffer):
+                    writer.write(memoryview(self._buffer)[:size])
+                    with self._lock:
+                        self._count(size)
                     self._show(self._progress)
             return self._stored(node, file.fileno(), same_as, (writer.part,), path)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 
 from cext import filebatch
-from engine.catalog import Row, decode_parts
+from engine.catalog import Row, first_reference
 from engine.errors import Corruption
 from engine.parts import REFERENCE_BYTES, Part
 from engine.recipe import join
@@ -29,9 +29,9 @@ def in_order_of_packs(reader: Reader, files: pa.Table) -> "array[int]":
     for batch in files.select(["parts"]).to_batches(max_chunksize=ROWS_AT_ONCE):
         firsts, empty = [], set()
         for number, packed in enumerate(batch.column(0).to_pylist()):
-            parts = decode_parts(packed)
-            if parts and parts[0].chunks:
-                firsts.append(parts[0].chunks[:REFERENCE_BYTES])
+            first = first_reference(packed)
+            if first:
+                firsts.append(first)
             else:
                 empty.add(number)
         found = iter(reader.first_places(b"".join(firsts)))
