@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from blake3 import blake3
 
@@ -24,14 +24,12 @@ from engine.seal import ObjectClass, open_object
 from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
 from repository.blobstore.protocol import BlobStore
-from repository.catalogs import Catalog
 from repository.entries import Entries, Entry
 from repository.index import Index
 from repository.keyring import add_key, new_key_set, open_key_set
 from repository.layout import CONFIG, PROBE, manifest_name, run_name
 from repository.points import Damaged, PointDraft, read_points, resolve_point, seal_point
 from repository.reader import Reader
-from repository.session import WriteSession
 from repository.settings import (
     ConfigForm,
     Padding,
@@ -41,8 +39,15 @@ from repository.settings import (
     read_config,
 )
 from repository.state import State, read_state
-from repository.verify import Level, Progress, VerifyReport, verify
 from repository.witness import Witness, state_unusable
+
+if TYPE_CHECKING:
+    from repository.catalogs import Catalog
+    from repository.session import WriteSession
+    from repository.verify import Level, Progress, VerifyReport
+
+# catalogs, sessions and verification are imported by the methods that need them: they bring Arrow, which takes longer to
+# load than all the rest, and a command that looks at no catalog starts without it
 
 REFRESH_ATTEMPTS_MAX = 5
 IDENTITIES_MAX = 64
@@ -147,8 +152,10 @@ class Repository:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def catalog(self, entry: Entry) -> Catalog:
+    def catalog(self, entry: Entry) -> "Catalog":
         """Merged rows of an entry."""
+        from repository.catalogs import Catalog
+
         return Catalog.load(entry.form.catalog, self.reader)
 
     def checkpoint(self, entry: Entry) -> bytes | None:
@@ -179,14 +186,18 @@ class Repository:
         """Write the restore point of a session; a second time it is the same one."""
         return seal_point(self.store, self.keys, self.id, self.uuid, draft)
 
-    def verify(self, level: Level = "directory", progress: Progress | None = None) -> VerifyReport:
+    def verify(
+        self, level: "Level" = "directory", progress: "Progress | None" = None
+    ) -> "VerifyReport":
         """Check what is stored, see `repository.verify`. The state is read anew first."""
+        from repository.verify import verify
+
         self.refresh()
         return verify(self, level, progress)
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def write_session(self, identity: str | None = None) -> WriteSession:
+    def write_session(self, identity: str | None = None) -> "WriteSession":
         """
         Begin a write session.
 
@@ -194,6 +205,8 @@ class Repository:
             identity: the writer's permanent name; by default one of this machine's command line identities, which is
                 free. Conflict if the identity is in use by another process of this machine.
         """
+        from repository.session import WriteSession
+
         try:
             writer, lock = self._identity(identity)
         except OSError as error:
