@@ -8,7 +8,8 @@ from benchmarks import ceilings
 from benchmarks.contenders import BACKUPS, Contender, out_folder
 from benchmarks.datasets import DataSet, tree_digest
 from benchmarks.measure import measured, touch_memory, warm
-from benchmarks.results import Run, SetResult
+from benchmarks.results import Run
+from engine.pack import SetResult, padme
 from tools.cli.output import complain
 
 # in multiples of a set's bytes, beside the set: a repository, a restored tree, caches
@@ -58,6 +59,8 @@ def run(contender: Contender, data: DataSet, scratch: Path, steps: Sequence[str]
                 ]
                 done.figures[step] = sum(figures[1:], figures[0])
                 done.stored[step] = _size(contender.repository(place))
+                if step == "fresh":
+                    done.padding_bytes = _padding(contender.repository(place) / "pack")
                 if step == "restore":
                     _check(contender.restored(place, data.data), data)
         finally:
@@ -73,3 +76,9 @@ def _check(restored: Path, data: DataSet) -> None:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _padding(packs: Path) -> int:
+    """What padding would add to packs that have none; 0 where there is no such folder."""
+    sizes = [path.stat().st_size for path in packs.rglob("*") if path.is_file()]
+    return sum(padme(size) - size for size in sizes)

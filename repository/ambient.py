@@ -15,15 +15,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def boot_id() -> str:
-    """Changes with every boot of the machine; empty where the system does not tell."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
 def cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0))

@@ -147,7 +147,16 @@ REPOSITORY = (
         "repo init",
         "Create a repository; asks for the passphrase twice on a terminal.",
         "tools.cli.repo_commands:init",
-        (REPO, *OPENING),
+        (
+            REPO,
+            parameter(
+                "--padding",
+                choices=("padme", "none"),
+                default="padme",
+                help="Round lengths of packs up, so that they say little (default: %(default)s)",
+            ),
+            *OPENING,
+        ),
     ),
     Command(
         "repo info",

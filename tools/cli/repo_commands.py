@@ -15,11 +15,13 @@ from tools.cli.output import (
     size_text,
 )
 
+PaddingChoice = Literal["padme", "none"]
 LevelChoice = Literal["listing", "directory", "scrub", "read"]
 
 
 def init(
     repo: str,
+    padding: PaddingChoice,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -29,7 +31,8 @@ def init(
     from repository import create_repository
 
     secret = arguments.passphrase(passphrase_file, twice=True)
-    with create_repository(repo, secret, places=arguments.places(cache_dir, state_dir)) as made:
+    places = arguments.places(cache_dir, state_dir)
+    with create_repository(repo, secret, places=places, padding=padding) as made:
         if json:
             print_json({"repository": made.id, "compare_and_swap": made.config.compare_and_swap})
             return DONE
