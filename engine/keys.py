@@ -19,8 +19,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from engine.errors import Corruption, Denied, UsageError
-from engine.limits import MIB
+from engine.errors import Corruption, Denied, Unavailable, UsageError
+from engine.limits import KIB, MIB
 from engine.version import require_readable
 
 KEY_BYTES = 32
@@ -124,6 +124,7 @@ class KdfCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 KDF_MEMORY_KIB_MAX = 4 * MIB  # 4 GiB: a stored parameter must not exhaust the reader
+KDF_WORK_KIB_MAX = 64 * MIB  # memory times iterations, about a minute: nor its patience
 
 
 class WrappedKeySet(msgspec.Struct, forbid_unknown_fields=True):
@@ -139,7 +140,7 @@ class WrappedKeySet(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _wrapping_key(passphrase: bytes, salt: bytes, cost: KdfCost) -> bytes:
-    """UsageError if the costs are out of Argon2's bounds."""
+    """UsageError if the costs are out of Argon2's bounds, Unavailable if this machine's memory is too small."""
     try:
         kdf = Argon2id(
             salt=salt,
@@ -150,7 +151,13 @@ def _wrapping_key(passphrase: bytes, salt: bytes, cost: KdfCost) -> bytes:
         )
     except (ValueError, OverflowError) as error:
         raise UsageError(f"impossible Argon2 parameters: {error}", code="kdf-cost") from error
-    return kdf.derive(passphrase)
+    try:
+        return kdf.derive(passphrase)
+    except MemoryError as error:
+        raise Unavailable(
+            f"this key takes {cost.memory_kib // KIB} MiB of memory, more than there is",
+            code="kdf-memory",
+        ) from error
 
 
 def _checksum(form: WrappedKeySet) -> str:
@@ -192,7 +199,11 @@ def check_wrapped(stored: bytes) -> WrappedKeySet:
     if form.checksum != _checksum(form) or _stored_form(form) != stored:
         raise Corruption("a stored key is damaged (checksum)", code="key-corrupt")
     require_readable(form.strongroom)
-    if form.cost.memory_kib > KDF_MEMORY_KIB_MAX or form.kind != "passphrase":
+    cost = form.cost
+    too_much = (
+        cost.memory_kib > KDF_MEMORY_KIB_MAX or cost.memory_kib * cost.iterations > KDF_WORK_KIB_MAX
+    )
+    if too_much or form.kind != "passphrase":
         raise Corruption("a stored key has impossible parameters", code="key-corrupt")
     return form
 
@@ -206,7 +217,8 @@ def unwrap(stored: bytes, passphrase: bytes, repository: bytes) -> KeySet:
     Open `keys/<id>`.
 
     Raises:
-        Corruption: the stored bytes are damaged. Denied: the passphrase is not the one of this key.
+        Corruption: the stored bytes are damaged. Denied: the passphrase is not the one of this key. Unavailable: it
+            takes more memory than there is.
     """
     form = check_wrapped(stored)
     try:

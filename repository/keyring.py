@@ -41,9 +41,9 @@ def open_key_set(store: BlobStore, passphrase: str, repository: bytes) -> KeySet
             return unwrap(store.get(blob.name), passphrase.encode(), repository)
         except (Denied, Corruption, Unavailable) as error:
             failures.append(error)
-    for error in failures:
-        if isinstance(error, Unavailable):
-            raise error
+    untried = [failure for failure in failures if isinstance(failure, Unavailable)]
+    if untried:
+        raise untried[0]
     wrong = [error for error in failures if isinstance(error, Denied)]
     if wrong:
         raise Denied(

@@ -2,12 +2,14 @@
 
 import base64
 import random
+import resource
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from engine import keys as engine_keys
-from engine.errors import BackupError, Corruption, Denied, Unsupported, UsageError
+from engine.errors import BackupError, Corruption, Denied, Unavailable, Unsupported, UsageError
 from engine.keys import KdfCost, WrappedKeySet, check_wrapped, derive, unwrap, wrap
 from tests.fixtures import formats as f
 
@@ -65,6 +67,8 @@ def test_another_repository_is_refused() -> None:
         {"cost": KdfCost(8, 1, -1)},
         {"cost": KdfCost(8, 2**40, 1)},
         {"cost": KdfCost(2**40, 1, 1)},
+        {"cost": KdfCost(engine_keys.KDF_MEMORY_KIB_MAX + 1, 1, 1)},
+        {"cost": KdfCost(8, engine_keys.KDF_WORK_KIB_MAX // 8 + 1, 1)},
         {"kind": "other"},
         {"salt": "?"},
         {"salt": base64.b64encode(b"x").decode()},
@@ -77,6 +81,20 @@ def test_impossible_parameters_are_corruption(changes: dict[str, object]) -> Non
     """Crafted keys with a right checksum neither exhaust the reader nor end in a foreign exception."""
     with pytest.raises((Corruption, Denied)):
         unwrap(crafted(**changes), b"passphrase", f.UUID)
+
+
+def test_a_key_for_larger_machines_says_so() -> None:
+    """Not enough memory for Argon2 is no damage and no wrong passphrase."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 30), before[1]))
+    try:
+        with pytest.raises(Unavailable) as caught:
+            unwrap(crafted(cost=KdfCost(4 << 20, 1, 1)), b"passphrase", f.UUID)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert caught.value.code == "kdf-memory"
+    assert "4096 MiB" in caught.value.message
 
 
 def test_a_newer_key_is_unsupported() -> None:
