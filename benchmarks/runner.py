@@ -8,8 +8,8 @@ from benchmarks import ceilings
 from benchmarks.contenders import BACKUPS, Contender, out_folder
 from benchmarks.datasets import DataSet, tree_digest
 from benchmarks.measure import measured, touch_memory, warm
-from benchmarks.results import Run
-from engine.pack import SetResult, padme
+from benchmarks.results import Run, SetResult
+from engine.pack import padme
 from tools.cli.output import complain
 
 # in multiples of a set's bytes, beside the set: a repository, a restored tree, caches
