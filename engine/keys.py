@@ -236,6 +236,7 @@ def unwrap(stored: bytes, passphrase: bytes, repository: bytes) -> KeySet:
         )
     except InvalidTag as error:
         raise Corruption(
-            "a stored key is damaged or of another repository", code="key-corrupt"
+            "the passphrase opens a key of another repository: put config and keys/ back from a copy",
+            code="key-foreign",
         ) from error
     return decode_key_set(plain)

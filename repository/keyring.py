@@ -33,7 +33,8 @@ def open_key_set(store: BlobStore, passphrase: str, repository: bytes) -> KeySet
     The key set that a passphrase opens.
 
     Raises:
-        Denied: no key takes the passphrase. Corruption: no key is whole. Unavailable: one takes more memory than there is.
+        Denied: no key takes the passphrase. Corruption: no key is whole, or it is of another repository. Unavailable: one takes
+            more memory than there is.
     """
     failures: list[BackupError] = []
     for blob in store.list(KEYS):
@@ -41,9 +42,9 @@ def open_key_set(store: BlobStore, passphrase: str, repository: bytes) -> KeySet
             return unwrap(store.get(blob.name), passphrase.encode(), repository)
         except (Denied, Corruption, Unavailable) as error:
             failures.append(error)
-    untried = [failure for failure in failures if isinstance(failure, Unavailable)]
-    if untried:
-        raise untried[0]
+    for failure in failures:
+        if isinstance(failure, Unavailable) or failure.code == "key-foreign":
+            raise failure
     wrong = [error for error in failures if isinstance(error, Denied)]
     if wrong:
         raise Denied(
