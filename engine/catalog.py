@@ -138,7 +138,7 @@ def encode_catalog_part(table: pa.Table) -> bytes:
 def decode_catalog_part(data: bytes) -> pa.Table:
     """Table of one catalog part. Corruption if it is not one."""
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         table.validate(full=True)
         fits = table.schema.equals(SCHEMA) and not any(c.null_count for c in table.columns)
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import re
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from typing_extensions import Buffer
@@ -18,6 +19,7 @@ from engine.chunker import ChunkerParams
 from engine.errors import BackupError
 from engine.parts import REFERENCE_BYTES, Part
 from engine.run import RunPack
+from repository.ambient import cores
 from repository.index import Index
 from repository.packer import Packer
 from repository.state import Usable
@@ -54,6 +56,7 @@ class Intake:
         self._chunker = chunker
         self._id_key = id_key
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(cores(), "hash")
         self._new = runs.IdTable()  # queued since the last flush
         self._flushed = runs.IdTable()  # in packs that a commit under way is going to name
         self.failure: BackupError | None = None
@@ -78,17 +81,31 @@ class Intake:
         made = self.store(data, array("Q", (0, memoryview(data).nbytes)), packer)
         return Part(role, made.sizes[0], made.chunks[0], made.recipes[0], generation)
 
-    def store_stream(self, data: Buffer, packer: Packer, *, final: bool) -> tuple[bytes, int]:
+    def store_as_is(self, role: str, data: Buffer, packer: Packer, generation: int) -> Part:
+        """Store one part that is not looked into: manifests name such parts, and keep no recipes."""
+        size = memoryview(data).nbytes
+        chunk_spans, _ = self._cut(data, array("Q", (0, size)))
+        refs = self._store_chunks(data, chunk_spans, packer)
+        return Part(role, size, refs, generation=generation)
+
+    def store_stream(
+        self, data: memoryview, packer: Packer, *, final: bool
+    ) -> tuple[Future[bytes], int]:
         """
         Store the chunks at the beginning of `data` whose ends no later byte can move, or all if this is its end.
 
-        Returns: their references, and how many bytes they take.
+        Returns: their references, to come from another thread, which needs `data` as it is until then; and how many bytes
+            they take.
         """
-        chunk_spans, _ = self._cut(data, array("Q", (0, memoryview(data).nbytes)))
+        chunk_spans, _ = self._cut(data, array("Q", (0, len(data))))
         if not final and chunk_spans:
             del chunk_spans[-2:]
-        refs = self._store_chunks(data, chunk_spans, packer)
+        refs = self._threads.submit(self._store_chunks, data, chunk_spans, packer)
         return refs, chunk_spans[-1] if chunk_spans else 0
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.shutdown()
 
     def _cut(self, data: Buffer, content_spans: "array[int]") -> tuple["array[int]", "array[int]"]:
         params = self._chunker

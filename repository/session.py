@@ -12,6 +12,7 @@ call, and the work goes on in a new session from the last committed checkpoint.
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -361,9 +362,7 @@ class WriteSession:
         return form, catalog
 
     def _store_metadata(self, role: str, data: bytes) -> Part:
-        """Always as it is: an entry names its parts without recipes."""
-        refs, size = self._intake.store_stream(data, self._metadata, final=True)
-        return Part(role, size, refs, generation=self.generation)
+        return self._intake.store_as_is(role, data, self._metadata, self.generation)
 
     def _store_catalog_part(self, encoded: bytes, level: int, rows: int) -> CatalogPart:
         return CatalogPart(level, rows, part_form(self._store_metadata("catalog", encoded)))
@@ -420,6 +419,7 @@ class WriteSession:
     def close(self) -> None:
         """End the turn without a commit; nobody waits for an idle writer. Threads stop, the identity is free."""
         with self._commit_lock:
+            self._intake.close()
             self._data.close()
             self._metadata.close()
             try:
@@ -453,7 +453,8 @@ class PartWriter:
         self._role = role
         self._buffer = bytearray(PART_BUFFER_BYTES_MIN)
         self._held = 0  # bytes in it
-        self._references: list[bytes] = []
+        self._spare = bytearray()
+        self._references: list[Future[bytes]] = []
         self._size = 0
         self._generation = session.generation
         self._part: Part | None = None
@@ -490,11 +491,17 @@ class PartWriter:
 
     def _cut(self, *, final: bool) -> None:
         """Store the chunks whose ends no later byte can move; the rest waits for what follows."""
+        full = self._buffer
+        data = memoryview(full)[: self._held]
+        refs, used = self._intake.store_stream(data, self._packer, final=final)
+        if self._references:
+            self._references[-1].result()  # it worked on the spare buffer
+        if len(self._spare) < len(full):
+            self._spare = bytearray(len(full))
+        self._buffer, self._spare = self._spare, full
+        self._held -= used
         with memoryview(self._buffer) as buffer:
-            data = buffer[: self._held]
-            refs, used = self._intake.store_stream(data, self._packer, final=final)
-            self._held -= used
-            buffer[: self._held] = bytes(data[used:])
+            buffer[: self._held] = data[used:]
         self._references.append(refs)
         self._size += used
 
@@ -504,7 +511,7 @@ class PartWriter:
                 data = buffer[: self._held]
                 return self._intake.store_part(self._role, data, self._packer, self._generation)
         self._cut(final=True)
-        chunks = b"".join(self._references)
+        chunks = b"".join(refs.result() for refs in self._references)
         return Part(self._role, self._size, chunks, generation=self._generation)
 
     def __enter__(self) -> Self:

@@ -94,14 +94,17 @@ def read_config(data: bytes, where: str) -> ConfigForm:
             code="repository-foreign",
         )
     if isinstance(head.get("format"), int) and isinstance(head.get("suite"), int):
-        require_readable(head["format"], head["suite"])
+        try:
+            require_readable(head["format"], head["suite"])
+        except Unsupported as error:
+            raise Unsupported(f"config of {where}: {error.message}", code=error.code) from error
     try:
         form = msgspec.json.decode(data, type=ConfigForm)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption(f"the config of {where} is damaged", code="config-corrupt") from error
     if form.chunker.name != CHUNKER_NAME or any(form.features.values()):
         raise Unsupported(
-            f"{where} uses features this program lacks: use a newer strongroom",
+            f"the config of {where} names features this program lacks: use a newer strongroom",
             code="format-newer",
         )
     return form
