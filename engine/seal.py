@@ -15,7 +15,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from engine.errors import Corruption
+from engine.errors import Corruption, Unsupported
 from engine.keys import KeySet, derive
 from engine.limits import OBJECT_PLAIN_BYTES_MAX
 from engine.version import FORMAT_VERSION, SUITE, require_readable
@@ -170,10 +170,13 @@ def open_object(
     stored: bytes,
     name: str = "",
 ) -> bytes:
-    """Reverse of `seal_object`. Corruption or Unsupported."""
-    header = decode_header(stored, object_class, repository)
+    """Reverse of `seal_object`. Corruption or Unsupported, which name the object or at least its class."""
     what = name or object_class.name.lower()
-    cipher = AESGCM(derive(class_key(keys, header), "object", header.salt))
+    try:
+        header = decode_header(stored, object_class, repository)
+        cipher = AESGCM(derive(class_key(keys, header), "object", header.salt))
+    except (Corruption, Unsupported) as error:
+        raise type(error)(f"{what}: {error.message}", code=error.code) from error
     packed = open_sealed(
         cipher, 0, stored[HEADER_BYTES:], stored[:HEADER_BYTES] + name.encode(), what
     )
