@@ -461,7 +461,9 @@ def test_processes_share_a_folder(tmp_path: Path, runs: Runs) -> None:
     """Four processes at different states write, merge and delete at once; each finds exactly what it named."""
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, tmp_path / "x", str(low)], stderr=subprocess.PIPE
+            [sys.executable, "-c", WORKER, tmp_path / "x", str(low)],
+            cwd=Path(__file__).parents[3],
+            stderr=subprocess.PIPE,
         )
         for low in (0, 0, 3, 12)
     ]
