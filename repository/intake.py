@@ -16,7 +16,7 @@ from typing_extensions import Buffer
 
 from cext import digest, gear, mime, runs, spans
 from engine.chunker import ChunkerParams
-from engine.errors import BackupError
+from engine.errors import BackupError, Fenced
 from engine.parts import REFERENCE_BYTES, Part
 from engine.run import RunPack
 from repository.ambient import cores
@@ -39,6 +39,13 @@ class StoredParts:
     sizes: list[int]
     chunks: list[bytes]
     recipes: list[bytes]
+
+
+def as_failure(error: BaseException) -> BackupError:
+    """What a session says from then on that met `error` while storing."""
+    if isinstance(error, BackupError):
+        return error
+    return Fenced(f"storing was cut off ({error!r})", code="commit-cut-off")
 
 
 class Intake:
@@ -127,13 +134,15 @@ class Intake:
         with self._lock:
             if self.failure is not None:
                 raise self.failure
-            new = self._new.add(ids, self._absent(ids))
-            if new:
-                try:
+            absent = self._absent(ids)
+            try:
+                new = self._new.add(ids, absent)
+                if new:
                     packer.add(data, spans.select(chunk_spans, new), spans.take(refs, new))
-                except BackupError as error:
-                    self.failure = error
-                    raise
+            except BaseException as error:
+                # some count as queued that are not: going on would refer to chunks that no run has
+                self.failure = as_failure(error)
+                raise
         return refs
 
     def _absent(self, ids: bytes) -> "array[int]":

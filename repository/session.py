@@ -48,7 +48,7 @@ from engine.version import FORMAT_VERSION
 from repository import ambient
 from repository.catalogs import Catalog, merged_part
 from repository.entries import Entry
-from repository.intake import Intake, StoredParts, looks_like_mail
+from repository.intake import Intake, StoredParts, as_failure, looks_like_mail
 from repository.layout import cell_name, manifest_name, run_name
 from repository.packer import Packer
 from repository.slices import Pending, Slice
@@ -307,7 +307,7 @@ class WriteSession:
                 return self._commit(taken)
             except BaseException as error:
                 # what was flushed is named by nothing: going on would refer to chunks that no run has
-                self._failure = _as_failure(error)
+                self._failure = as_failure(error)
                 raise
 
     def _commit(self, taken: list[tuple[Slice, Pending]]) -> Commit:
@@ -525,12 +525,6 @@ class PartWriter:
     ) -> None:
         if error is None:
             self._part = self._finished()
-
-
-def _as_failure(error: BaseException) -> BackupError:
-    if isinstance(error, BackupError):
-        return error
-    return Fenced(f"an earlier commit was cut off ({error!r})", code="commit-cut-off")
 
 
 def _split(packs: Sequence[RunPack]) -> list[list[RunPack]]:

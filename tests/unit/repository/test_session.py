@@ -284,6 +284,23 @@ def test_any_exception_out_of_a_commit_ends_the_session(
     assert repository.verify("read").ok
 
 
+def test_an_exception_out_of_storing_ends_the_session(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks that only seem to be queued are never referred to: the same part again is refused, not taken as stored."""
+    data = os.urandom(99_000)
+    with repository.write_session("w") as session:
+        with monkeypatch.context() as patch:
+            patch.setattr("cext.spans.gather_into", lambda *a: (_ for _ in ()).throw(MemoryError))
+            with pytest.raises(MemoryError):
+                session.store("content", data)
+        for attempt in (lambda: session.store("content", data), lambda: session.commit()):
+            with pytest.raises(Fenced) as caught:
+                attempt()
+            assert caught.value.code == "commit-cut-off"
+    assert repository.verify("read").ok
+
+
 def test_threads_store_at_once(repository: Repository) -> None:
     """Parts stored from many threads come back, each chunk once."""
     rng = random.Random(6)
