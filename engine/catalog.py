@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.errors import Corruption
-from engine.limits import CATALOG_PARTS_PER_LEVEL_MAX
+from engine.limits import CATALOG_LEVEL_ROWS, CATALOG_PARTS_PER_LEVEL_MAX
 from engine.parts import REFERENCE_BYTES, Part, checked_part
 
 SCHEMA = pa.schema(
@@ -163,6 +163,18 @@ def rows_of(table: pa.Table) -> Iterator[Row]:
             made = dict(zip(SCHEMA.names, values, strict=True))
             made["parts"] = decode_parts(made["parts"])
             yield Row(**made)
+
+
+def level_of(rows: int, levels: Sequence[int]) -> int:
+    """
+    Level of a new part of so many rows on top of parts of these levels (oldest first).
+
+    A large part begins at the level that merging would have brought it to, so that small ones after it never rewrite it.
+    """
+    level = 0
+    while rows > CATALOG_LEVEL_ROWS * CATALOG_PARTS_PER_LEVEL_MAX**level:
+        level += 1
+    return min(level, levels[-1]) if levels else level
 
 
 def parts_to_merge(levels: Sequence[int]) -> int:

@@ -26,6 +26,7 @@ RUN_CHUNKS_MAX = 1 << 20
 OBJECT_PLAIN_BYTES_MAX = 256 * MIB  # a sealed single-frame object, decompressed
 
 CATALOG_PARTS_PER_LEVEL_MAX = 8
+CATALOG_LEVEL_ROWS = 4096  # a new part of up to this many rows begins at level 0, of eight times as many at level 1, ...
 CELL_COMMITS_MAX = 100_000
 NAME_BYTES_MAX = 1024  # of an object in the store
 

@@ -22,7 +22,7 @@ from blake3 import blake3
 from typing_extensions import Buffer
 
 from engine import commit as protocol
-from engine.catalog import decode_catalog_part, encode_catalog_part, parts_to_merge
+from engine.catalog import decode_catalog_part, encode_catalog_part, level_of, parts_to_merge
 from engine.chunker import ChunkerParams, keyed_table
 from engine.commit import CellForm, CommitForm
 from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
@@ -342,7 +342,8 @@ class WriteSession:
         table = pending.table()
         if table is not None:
             catalog = catalog.with_part(table)
-            newest = self._store_catalog_part(encode_catalog_part(table), 0, table.num_rows)
+            level = level_of(table.num_rows, [part.level for part in parts])
+            newest = self._store_catalog_part(encode_catalog_part(table), level, table.num_rows)
             parts = self._merge((*parts, newest), {newest.part.chunks: table})
         checkpoint = None
         if pending.checkpoint is not None:
