@@ -33,9 +33,12 @@ class ChunkerParams:
     size_max: int = CHUNK_BYTES_MAX
 
     def __post_init__(self) -> None:
-        ordered = CHUNK_WINDOW_BYTES <= self.size_min < self.size_normal < self.size_max
+        rising = CHUNK_WINDOW_BYTES <= self.size_min < self.size_normal < self.size_max
+        ordered = rising and self.size_max <= CHUNK_BYTES_MAX  # what a frame has room for
         if not ordered or self.size_normal.bit_count() != 1 or len(self.table) != 1024:
-            raise UsageError("chunker sizes are not min < normal < max", code="chunker-params")
+            raise UsageError(
+                "chunker sizes are not min < normal < max, or too large", code="chunker-params"
+            )
 
     @property
     def masks(self) -> tuple[int, int]:

@@ -50,12 +50,16 @@ def test_both_state_the_same_constants() -> None:
 @checked
 @given(seed=st.integers(0, 2**32), shift=shifts, count=st.integers(0, 40))
 def test_gather(seed: int, shift: int, count: int) -> None:
-    """The bytes of spans in any order, overlapping or empty, from any address."""
+    """The bytes of spans in any order, overlapping or empty, from any address; a target keeps what is beside them."""
     view = unaligned(sample("random", 3000, seed), shift)
     rng = random.Random(seed)
     spans = random_spans(len(view), [rng.choice((0, 1, 7, 900)) for _ in range(count)], seed)
     expected = b"".join(view[a:b] for a, b in zip(spans[::2], spans[1::2], strict=True))
     assert compiled.gather(view, spans) == reference.gather(view, spans) == expected
+    for kernel in KERNELS:
+        target = bytearray(b"x" * (len(expected) + 20))
+        assert kernel.gather_into(view, spans, target, shift) == shift + len(expected)
+        assert target == b"x" * shift + expected + b"x" * (20 - shift)
 
 
 @checked
@@ -154,6 +158,13 @@ def test_spans_outside_the_buffer_are_refused(
 
 
 REFUSED: list[Callable[[ModuleType], object]] = [
+    lambda k: k.gather_into(bytes(9), array("Q", (0, 11)), bytearray(99), 0),
+    lambda k: k.gather_into(bytes(9), array("Q", (0, 9)), bytearray(8), 0),
+    lambda k: k.gather_into(bytes(9), array("Q", (0, 9)), bytearray(9), 1),
+    lambda k: k.gather_into(bytes(9), array("Q", (0, 9, 0, 1)), bytearray(9), 0),
+    lambda k: k.gather_into(bytes(9), array("Q", (0, 0)), bytearray(9), 10),
+    lambda k: k.gather_into(bytes(9), array("Q", (0, 0)), bytearray(9), -1),
+    lambda k: k.gather_into(bytes(9), array("Q"), bytearray(9), 2**62),
     lambda k: k.select(array("Q", (0, 1)), array("I", [1])),
     lambda k: k.select(array("Q", (0, 1)), array("I", [0, 2**32 - 1])),
     lambda k: k.select(array("Q"), array("I", [0])),
@@ -196,6 +207,7 @@ def test_nothing_gives_nothing(kernel: ModuleType) -> None:
     assert kernel.gather(b"", none) == b""
     assert kernel.gather(b"", array("Q", (0, 0))) == b""
     assert kernel.gather(array("B"), none) == b""
+    assert kernel.gather_into(b"", array("Q", (0, 0)), bytearray(), 0) == 0
     assert kernel.select(none, no_numbers) == none
     assert kernel.take(b"", no_numbers) == b""
     assert kernel.references(b"", none) == b""

@@ -79,10 +79,19 @@ def test_a_part_below_the_minimum_is_one_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    "sizes", [(31, 256, 1024), (256, 256, 1024), (64, 250, 1024), (64, 256, 256), (64, 256, 100)]
+    "sizes",
+    [
+        (31, 256, 1024),
+        (256, 256, 1024),
+        (64, 250, 1024),
+        (64, 256, 256),
+        (64, 256, 100),
+        (64, 256, CHUNK_BYTES_MAX + 1),
+        (64, 256, 2**80),
+    ],
 )
 def test_sizes_out_of_order_are_refused(sizes: tuple[int, int, int]) -> None:
-    """Window <= min < normal (a power of two) < max, or UsageError."""
+    """Window <= min < normal (a power of two) < max <= 256 KiB, or UsageError."""
     with pytest.raises(UsageError):
         ChunkerParams(keyed_table(KEY), *sizes)
 
