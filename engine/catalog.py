@@ -135,12 +135,14 @@ def encode_catalog_part(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def decode_catalog_part(data: bytes) -> pa.Table:
-    """Table of one catalog part. Corruption if it is not one."""
+def decode_catalog_part(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Table of one catalog part, or of some of its columns. Corruption if it is not one."""
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        fits = file.schema_arrow.equals(SCHEMA)
+        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
         table.validate(full=True)
-        fits = table.schema.equals(SCHEMA) and not any(c.null_count for c in table.columns)
+        fits = fits and not any(c.null_count for c in table.columns)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Corruption("a catalog part cannot be read", code="catalog-corrupt") from error
     if not fits:

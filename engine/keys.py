@@ -173,7 +173,11 @@ def wrap(keys: KeySet, passphrase: bytes, salt: bytes, repository: bytes, cost: 
         repository: 16 bytes, bound as associated data.
 
     Returns: the bytes of `keys/<id>`.
+
+    Raises: UsageError(kdf-cost) for costs that no reader would take. Unavailable(kdf-memory).
     """
+    if _is_too_much(cost):
+        raise UsageError("these Argon2 parameters take too long to open", code="kdf-cost")
     wrapping = _wrapping_key(passphrase, salt, cost)
     sealed = AESGCM(derive(wrapping, "key set")).encrypt(
         bytes(12), encode_key_set(keys), b"strongroom keys" + repository
@@ -199,13 +203,14 @@ def check_wrapped(stored: bytes) -> WrappedKeySet:
     if form.checksum != _checksum(form) or _stored_form(form) != stored:
         raise Corruption("a stored key is damaged (checksum)", code="key-corrupt")
     require_readable(form.strongroom)
-    cost = form.cost
-    too_much = (
-        cost.memory_kib > KDF_MEMORY_KIB_MAX or cost.memory_kib * cost.iterations > KDF_WORK_KIB_MAX
-    )
-    if too_much or form.kind != "passphrase":
+    if _is_too_much(form.cost) or form.kind != "passphrase":
         raise Corruption("a stored key has impossible parameters", code="key-corrupt")
     return form
+
+
+def _is_too_much(cost: KdfCost) -> bool:
+    work_kib = cost.memory_kib * cost.iterations
+    return cost.memory_kib > KDF_MEMORY_KIB_MAX or work_kib > KDF_WORK_KIB_MAX
 
 
 def _stored_form(form: WrappedKeySet) -> bytes:

@@ -12,6 +12,7 @@ from engine.manifest import CatalogPart, part_from
 from repository.reader import Reader
 
 CONTAINER = "container"
+WALK_COLUMNS = ("id", "kind", "size", "version", "removed")  # for `ids`, `version` and `totals`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +34,38 @@ class Catalog:
         self._tables = tables
 
     @classmethod
-    def load(cls, parts: tuple[CatalogPart, ...], reader: Reader) -> "Catalog":
-        """The catalog of an entry."""
+    def load(
+        cls,
+        parts: tuple[CatalogPart, ...],
+        reader: Reader,
+        columns: Sequence[str] | None = None,
+    ) -> "Catalog":
+        """The catalog of an entry; without all columns it has no rows, only what `WALK_COLUMNS` says."""
         stored = (reader.read_all(part_from(part.part)) for part in parts)
-        return cls(tuple(decode_catalog_part(data).combine_chunks() for data in stored))
+        return cls(tuple(decode_catalog_part(data, columns).combine_chunks() for data in stored))
 
     def with_part(self, table: pa.Table) -> "Catalog":
-        """This catalog with one more part on top."""
-        return Catalog((*self._tables, table.combine_chunks()))
+        """This catalog with one more part on top; what is known of this one is carried over to it."""
+        made = Catalog((*self._tables, table.combine_chunks()))
+        if "_index" in self.__dict__:
+            made.__dict__["_index"] = _extended(self._index, len(self._tables), table)
+            if "_totals" in self.__dict__:
+                made.__dict__["_totals"] = self._totals_with(table)
+        return made
+
+    def counted(self, table: pa.Table) -> "Catalog":
+        """This catalog with the totals that it has with `table` on top; nothing else is kept of the table."""
+        made = Catalog(self._tables)
+        made.__dict__["_index"] = self._index
+        made.__dict__["_totals"] = self._totals_with(table)
+        return made
 
     @cached_property
     def _index(self) -> dict[bytes, int]:
         """Id of a live row to its place: number of the table << 32 | number of the row."""
         index: dict[bytes, int] = {}
         for number, table in enumerate(self._tables):
-            base = number << 32
-            ids = table.column("id").to_pylist()
-            gone = pc.indices_nonzero(table.column("removed")).to_pylist()
-            index.update(zip(ids, range(base, base + len(ids)), strict=True))
-            for place in gone:
-                index.pop(ids[place], None)
+            index = _extended(index, number, table)
         return index
 
     def live(self) -> list[pa.Table]:
@@ -108,12 +121,52 @@ class Catalog:
 
     def totals(self) -> Totals:
         """Items and bytes of the live rows."""
+        return self._totals
+
+    @cached_property
+    def _totals(self) -> Totals:
         items = total = 0
         for table in self.live():
             sizes = table.column("size").filter(pc.not_equal(table.column("kind"), CONTAINER))
             items += len(sizes)
             total += pc.sum(sizes).as_py() or 0
         return Totals(items, total)
+
+    def _totals_with(self, table: pa.Table) -> Totals:
+        """Totals once the rows of `table` have taken the place of those with the same ids."""
+        items, total = self._totals.items, self._totals.bytes
+        ids = table.column("id").to_pylist()
+        for kind, size in self._kinds_and_sizes(
+            [p for i in ids if (p := self._index.get(i)) is not None]
+        ):
+            if kind != CONTAINER:
+                items -= 1
+                total -= size
+        columns = [table.column(name).to_pylist() for name in ("kind", "size", "removed")]
+        for kind, size, removed in zip(*columns, strict=True):
+            if not removed and kind != CONTAINER:
+                items += 1
+                total += size
+        return Totals(items, total)
+
+    def _kinds_and_sizes(self, places: Sequence[int]) -> Iterator[tuple[str, int]]:
+        """`kind` and `size` of the rows at these places."""
+        inside: list[list[int]] = [[] for _ in self._tables]
+        for place in places:
+            inside[place >> 32].append(place & 0xFFFFFFFF)
+        for table, numbers in zip(self._tables, inside, strict=True):
+            some = table.select(["kind", "size"]).take(pa.array(numbers, pa.int64()))
+            yield from zip(*(column.to_pylist() for column in some.columns), strict=True)
+
+
+def _extended(index: Mapping[bytes, int], number: int, table: pa.Table) -> dict[bytes, int]:
+    """`index` with the rows of table `number` on top."""
+    extended, base = dict(index), number << 32
+    ids = table.column("id").to_pylist()
+    extended.update(zip(ids, range(base, base + len(ids)), strict=True))
+    for place in pc.indices_nonzero(table.column("removed")).to_pylist():
+        extended.pop(ids[place], None)
+    return extended
 
 
 def merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int]:

@@ -26,7 +26,7 @@ from repository.blobstore.protocol import BlobStore
 from repository.index import NOT_FOUND, Found, FramePlace, Index
 from repository.layout import pack_name
 
-FRAME_CACHE_BYTES_MAX = 24 * 1024 * 1024
+FRAME_CACHE_BYTES_MAX = 16 * 1024 * 1024
 RANGE_BYTES_MAX = 8 * 1024 * 1024  # of one read from the store
 RANGE_GAP_BYTES_MAX = (
     1024 * 1024

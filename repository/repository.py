@@ -8,7 +8,7 @@ sessions, catalogs and restore points. Thread-safe; one refresh at a time.
 import fcntl
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
@@ -152,11 +152,11 @@ class Repository:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def catalog(self, entry: Entry) -> "Catalog":
-        """Merged rows of an entry."""
+    def catalog(self, entry: Entry, columns: Sequence[str] | None = None) -> "Catalog":
+        """Merged rows of an entry, or some columns of them."""
         from repository.catalogs import Catalog
 
-        return Catalog.load(entry.form.catalog, self.reader)
+        return Catalog.load(entry.form.catalog, self.reader, columns)
 
     def checkpoint(self, entry: Entry) -> bytes | None:
         """The checkpoint stored with an entry."""

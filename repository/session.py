@@ -46,7 +46,7 @@ from engine.run import RunPack, encode_run
 from engine.seal import ObjectClass, open_object, seal_object
 from engine.version import FORMAT_VERSION
 from repository import ambient
-from repository.catalogs import Catalog, merged_part
+from repository.catalogs import WALK_COLUMNS, Catalog, merged_part
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure, looks_like_mail
 from repository.layout import cell_name, manifest_name, run_name
@@ -235,6 +235,7 @@ class WriteSession:
         *,
         previous: Entry | None = None,
         parents: tuple[EntryRef, ...] | None = None,
+        walk: bool = False,
     ) -> Slice:
         """
         Begin (or go on with) an object's workload.
@@ -243,12 +244,14 @@ class WriteSession:
             session: id of the job session, kept in the entries.
             previous: the entry whose rows and checkpoint are taken over; None starts empty.
             parents: all heads that the next entry follows; by default `previous` alone.
+            walk: rows come by `advance_table`, each id once, and nothing is asked of them later: what was added is not
+                kept in memory, and of earlier rows only ids and versions are.
 
         Raises: Conflict(slice-open) while another slice of the same object and workload waits for its last commit.
         """
         catalog, checkpoint = Catalog(), None
         if previous is not None:
-            catalog = self._repository.catalog(previous)
+            catalog = self._repository.catalog(previous, WALK_COLUMNS if walk else None)
             checkpoint = self._repository.checkpoint(previous)
         self._require_free(key, workload)
         if parents is None:
@@ -262,6 +265,7 @@ class WriteSession:
             catalog=catalog,
             checkpoint=checkpoint,
             confirm=self._confirm,
+            walk=walk,
         )
         with self._lock:
             self._require_free(key, workload)
@@ -341,7 +345,7 @@ class WriteSession:
         catalog = slice_.committed_catalog
         table = pending.table()
         if table is not None:
-            catalog = catalog.with_part(table)
+            catalog = catalog.counted(table) if slice_.walk else catalog.with_part(table)
             level = level_of(table.num_rows, [part.level for part in parts])
             newest = self._store_catalog_part(encode_catalog_part(table), level, table.num_rows)
             parts = self._merge((*parts, newest), {newest.part.chunks: table})

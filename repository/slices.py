@@ -57,6 +57,7 @@ class Slice:
         catalog: Catalog,
         checkpoint: bytes | None,
         confirm: Callable[[Sequence[Part]], None],
+        walk: bool = False,
     ) -> None:
         self.object = key
         self.workload = workload
@@ -66,6 +67,7 @@ class Slice:
         self.checkpoint = checkpoint
         self.entry: EntryRef | None = None
         self.finished = False
+        self.walk = walk
         self._confirm = confirm
         self._committed = catalog
         self._rows: dict[bytes, Row] = {}
@@ -123,9 +125,10 @@ class Slice:
         """
         Add many new rows at once, as of `engine.catalog.columns_table`.
 
-        Their ids are in no other row or table of this turn, and they are not seen by `get`, `version` and `ids` before the
-        next commit: for a walk that meets every item once.
+        Their ids are in no other row or table of this slice, and `get`, `version` and `ids` do not see them: for a walk
+        (`WriteSession.open_slice`) that meets every item once.
         """
+        assert self.walk, "only a walk meets every id once"
         with self._lock:
             if self.finished:
                 raise Conflict("this slice is finished", code="slice-finished")

@@ -10,13 +10,14 @@ import os
 import threading
 from array import array
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cext import runs
 from engine.catalog import Row, rows_of
 from engine.errors import BackupError, Conflict, NotFound
 from repository.ambient import cores
@@ -26,7 +27,14 @@ from repository.repository import Repository
 from repository.tree import ROOT
 from repository.tree.importer import Progress, ShowProgress, TreeProblem
 from repository.tree.nodes import NodeMeta, display, row_meta
-from repository.tree.windows import in_order_of_packs, is_plain, windows_of, write_files
+from repository.tree.windows import (
+    in_order_of_packs,
+    is_large,
+    is_plain,
+    ranges_of,
+    windows_of,
+    write_files,
+)
 
 HOLE_BYTES = 4096
 
@@ -158,43 +166,44 @@ class _Export:
             self._names = set(files.column("id").to_pylist())
         order = in_order_of_packs(self._repository.reader, files)
         windows = windows_of(files, order)
-        same = []
+        later: list[tuple[Row, NodeMeta]] = []
         with ThreadPoolExecutor(cores(), "restore") as threads:
-            under_way: deque[Future[list[Row]]] = deque()
+            under_way: deque[Future[list[tuple[Row, NodeMeta]]]] = deque()
             try:
                 for window in windows:
                     under_way.append(threads.submit(self._window, files, window))
                     if len(under_way) > 2 * cores():
-                        same += under_way.popleft().result()
+                        later += under_way.popleft().result()
                 while under_way:
-                    same += under_way.popleft().result()
+                    later += under_way.popleft().result()
+                for row, meta in later:
+                    if not self._is_another_name(meta):
+                        self._large(row, meta, threads)
             except BaseException:
                 threads.shutdown(cancel_futures=True)
                 raise
-        for row in same:
-            first = row_meta(row).same_as
-            assert first is not None
-            os.link(self._target(first), self._target(row.id))
-            self._step(1)
+        for row, meta in later:
+            if self._is_another_name(meta):
+                os.link(self._target(meta.same_as or b""), self._target(row.id))
+                self._step(1)
 
-    def _window(self, files: pa.Table, numbers: "array[int]") -> list[Row]:
-        """Write the files of one window; those that are further names of another one are given back."""
-        rows = list(rows_of(files.take(pa.array(numbers, pa.int64()))))
-        plain, same = [], []
-        for row in rows:
+    def _window(self, files: pa.Table, numbers: "array[int]") -> list[tuple[Row, NodeMeta]]:
+        """Write the files of one window, all but further names of another file and those for every core: these come later."""
+        plain, later = [], []
+        for row in rows_of(files.take(pa.array(numbers, pa.int64()))):
             meta = row_meta(row)
-            if meta.same_as is not None and self._is_present(meta.same_as):
-                same.append(row)
+            if self._is_another_name(meta) or is_large(row, meta):
+                later.append((row, meta))
             elif is_plain(row, meta):
                 plain.append((row, meta))
             else:
                 self._file(row, meta)
         self._write_plain(plain)
-        return same
+        return later
 
-    def _is_present(self, path: bytes) -> bool:
-        """Whether the first name of a file is exported as well."""
-        return path in self._names
+    def _is_another_name(self, meta: NodeMeta) -> bool:
+        """Whether a file is a further name of one that is exported as well."""
+        return meta.same_as is not None and meta.same_as in self._names
 
     def _write_plain(self, plain: list[tuple[Row, NodeMeta]]) -> None:
         for row, outcome in write_files(self._repository.reader, self._root, plain, self._relative):
@@ -214,7 +223,7 @@ class _Export:
         self._show(self._progress)
 
     def _file(self, row: Row, meta: NodeMeta) -> None:
-        """One file at a time: large, with holes, or with extended attributes."""
+        """One file by one thread: with holes, extended attributes, or a recipe for much."""
         target = self._target(row.id)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
         write = _write_with_holes if meta.sparse else _write
@@ -236,6 +245,40 @@ class _Export:
             self._result.files += 1
             self._result.bytes += size
             self._step(1)
+
+    def _large(self, row: Row, meta: NodeMeta, threads: ThreadPoolExecutor) -> None:
+        """One file by all threads, each a range of it at a time."""
+        target = self._target(row.id)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+        file, at = os.open(target, flags, 0o600), 0
+        under_way: deque[Future[None]] = deque()
+        try:
+            for refs in ranges_of(row.parts):
+                under_way.append(threads.submit(self._range, file, at, refs))
+                at += runs.sum_lengths(refs)
+                if len(under_way) > 2 * cores():
+                    under_way.popleft().result()
+            while under_way:
+                under_way.popleft().result()
+        finally:
+            wait(under_way)  # nobody writes to a descriptor that is closed
+            os.close(file)
+        self._attributes(target, row, meta)
+        with self._lock:
+            self._result.files += 1
+            self._result.bytes += at
+            self._step(1)
+
+    def _range(self, file: int, at: int, refs: bytes) -> None:
+        gathered = self._repository.reader.gather(refs)
+        for number in range(len(gathered.numbers)):
+            piece = gathered.piece(number)
+            while piece:
+                written = os.pwrite(file, piece, at)
+                piece, at = piece[written:], at + written
+        with self._lock:
+            self._progress.bytes += runs.sum_lengths(refs)
+            self._show(self._progress)
 
     def _special(self, row: Row, meta: NodeMeta) -> None:
         target = self._target(row.id)

@@ -150,6 +150,7 @@ class _Import:
             self._job_session,
             previous=heads[0] if heads else None,
             parents=tuple(head.ref for head in heads),
+            walk=True,
         )
 
     def run(self) -> ImportResult:
@@ -292,8 +293,9 @@ class _Import:
                 if _is_small(status):
                     gone.discard(path)
                     if not self._reread and self._is_unchanged(path, version_of(status)):
-                        self._progress.bytes += status[filebatch.SIZE]
-                        self._progress.items += 1
+                        with self._lock:
+                            self._progress.bytes += status[filebatch.SIZE]
+                            self._progress.items += 1
                     else:
                         yield path, folder or ROOT, name, status
                     continue
@@ -341,7 +343,8 @@ class _Import:
             self._unread.add(path)
 
     def _take(self, node: Node) -> None:
-        self._progress.items += 1
+        with self._lock:
+            self._progress.items += 1
         kind = node.kind
         if kind is None:
             self._problem(node.path, "skipped", "a socket or a device")

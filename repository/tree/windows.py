@@ -17,9 +17,10 @@ from engine.recipe import join
 from repository.reader import Gathered, Reader
 from repository.tree.nodes import NodeMeta
 
-WINDOW_BYTES_TARGET = 8 * 1024 * 1024
-WINDOW_FILES_MAX = 1024
-WHOLE_BYTES_MAX = 4 * 1024 * 1024  # a larger file is written piece by piece
+WINDOW_BYTES_TARGET = 4 * 1024 * 1024
+WINDOW_FILES_MAX = 512
+WHOLE_BYTES_MAX = 4 * 1024 * 1024  # a larger file is written range by range
+RANGE_CHUNKS = 128
 ROWS_AT_ONCE = 8192
 
 
@@ -61,6 +62,20 @@ def is_plain(row: Row, meta: NodeMeta) -> bool:
         and not meta.xattrs
         and meta.modified_ns is None
     )
+
+
+def is_large(row: Row, meta: NodeMeta) -> bool:
+    """Whether all threads write a file together, range by range."""
+    as_it_is = not meta.sparse and not any(part.recipe for part in row.parts)
+    return row.size > WHOLE_BYTES_MAX and as_it_is
+
+
+def ranges_of(parts: Sequence[Part]) -> Iterator[bytes]:
+    """References of parts, a range of bounded size at a time."""
+    step = RANGE_CHUNKS * REFERENCE_BYTES
+    for part in parts:
+        for at in range(0, len(part.chunks), step):
+            yield part.chunks[at : at + step]
 
 
 def write_files(
