@@ -1,13 +1,15 @@
 """
 Chunks to stored packs: group, compress on every core, seal and store in order.
 
-Frames are compressed by the workers and taken in order by one I/O thread, which seals them into the open pack. At most
+Frames are compressed by the workers and taken in order by one I/O thread, which seals and writes them into the open pack while
+another one hashes what was written. At most
 FRAMES_IN_FLIGHT_MAX frames are held in memory. A failure is kept and raised at the next call: nothing is half stored,
 because a pack has no name before it is whole.
 """
 
 import threading
 from array import array
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ from repository.blobstore.protocol import BlobStore
 from repository.layout import pack_name
 
 FRAMES_IN_FLIGHT_MAX = 16
+PIECES_TO_HASH_MAX = 8
 _TARGETS = {
     ObjectClass.DATA_PACK: DATA_PACK_BYTES_TARGET,
     ObjectClass.METADATA_PACK: METADATA_PACK_BYTES_TARGET,
@@ -45,7 +48,7 @@ _TARGETS = {
 
 
 class OpenPack:
-    """A pack that still grows in a spool. Used by the I/O thread alone."""
+    """A pack that still grows in a spool. Used by the I/O thread alone; `hashing` is a thread beside it."""
 
     def __init__(
         self,
@@ -53,10 +56,13 @@ class OpenPack:
         keys: KeySet,
         repository: bytes,
         object_class: ObjectClass,
+        hashing: ThreadPoolExecutor,
         *,
         padded: bool,
     ) -> None:
         self._keys = keys
+        self._hashing = hashing
+        self._hashed: deque[Future[object]] = deque()  # pieces that wait for it, in order
         self._repository = repository
         self._class = object_class
         self._padded = padded
@@ -75,9 +81,11 @@ class OpenPack:
             self._stack = held.pop_all()
 
     def _write(self, data: bytes) -> None:
+        self._hashed.append(self._hashing.submit(self._hash.update, data))
         self._spool.write(data)
-        self._hash.update(data)
         self.size += len(data)
+        if len(self._hashed) > PIECES_TO_HASH_MAX:
+            self._hashed.popleft().result()
 
     def append(self, refs: bytes, frame: PackedFrame) -> None:
         """Seal a frame and write it; behind it a salvage point when one is due."""
@@ -117,6 +125,8 @@ class OpenPack:
         fill = fill_bytes(len(directory), offset) if self._padded else 0
         for piece in (directory, random_bytes(fill), trailer):
             self._write(piece)
+        for hashed in self._hashed:
+            hashed.result()
         pack = object_id(self._hash.hexdigest())
         self._spool.put(pack_name(self._class, pack))
         self.discard()
@@ -148,7 +158,10 @@ class Packer:
         *,
         padded: bool,
     ) -> None:
-        self._new_pack = partial(OpenPack, store, keys, repository, object_class, padded=padded)
+        self._hashing = ThreadPoolExecutor(1, "hash-pack")
+        self._new_pack = partial(
+            OpenPack, store, keys, repository, object_class, self._hashing, padded=padded
+        )
         self._target = _TARGETS[object_class]
         self._workers = ThreadPoolExecutor(cores(), "compress")
         self._io = ThreadPoolExecutor(1, "pack")
@@ -248,6 +261,7 @@ class Packer:
         """Stop the threads; what was not flushed is dropped."""
         self._workers.shutdown(cancel_futures=False)
         self._io.shutdown()
+        self._hashing.shutdown()
         if self._pack is not None:
             self._pack.discard()
             self._pack = None

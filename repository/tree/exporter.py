@@ -26,7 +26,8 @@ from repository.catalogs import CONTAINER, Catalog
 from repository.repository import Repository
 from repository.tree import ROOT
 from repository.tree.importer import Progress, ShowProgress, TreeProblem
-from repository.tree.nodes import NodeMeta, display, row_meta
+from repository.tree.nodes import NodeMeta, row_meta
+from repository.tree.paths import display
 from repository.tree.windows import (
     in_order_of_packs,
     is_large,

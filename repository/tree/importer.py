@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from cext import filebatch
 from engine.catalog import Row, removed_row
-from engine.errors import NotFound, UsageError
+from engine.errors import UsageError
 from engine.manifest import ObjectKey, PointForm
 from engine.parts import Part
 from repository.points import PointDraft, new_point_id
@@ -32,6 +32,7 @@ from repository.slices import Slice
 from repository.tree import KIND, ROOT, WORKLOAD
 from repository.tree.batches import BATCHES_IN_FLIGHT_MAX, Batch, BatchReader, ReadBatch, version_of
 from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, Node, extended_attributes, node_row
+from repository.tree.paths import check_folder
 
 READ_BYTES = 2 * 1024 * 1024
 COMMIT_ROWS_MAX = 65_536
@@ -74,19 +75,6 @@ class ImportResult:
     bytes_read: int = 0
     bytes_stored: int = 0
     problems: list[TreeProblem] = field(default_factory=list)
-
-
-def check_folder(root: Path) -> None:
-    """NotFound or UsageError unless `root` is a folder."""
-    try:
-        found = root.stat()
-    except OSError as error:
-        raise NotFound(
-            f"{root} cannot be reached ({error.strerror}): name an existing folder",
-            code="folder-not-found",
-        ) from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{root} is not a folder: name a folder", code="not-a-folder")
 
 
 def import_tree(

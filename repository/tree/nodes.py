@@ -1,6 +1,5 @@
 """One node of a directory tree as a catalog row, and back."""
 
-import base64
 import os
 import stat
 from dataclasses import dataclass
@@ -110,20 +109,6 @@ def row_meta(row: Row) -> NodeMeta:
         return msgspec.json.decode(row.meta, type=NodeMeta)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a row of a tree cannot be read", code="tree-corrupt") from error
-
-
-def display(path: bytes) -> str:
-    """A path for people; bytes that are not UTF-8 are shown as replacement characters."""
-    return path.decode("utf-8", errors="replace")
-
-
-def base64_name(path: bytes) -> str | None:
-    """Base64 of a name that is not UTF-8, for --json; None if it is."""
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        return base64.b64encode(path).decode()
-    return None
 
 
 def extended_attributes(path: bytes) -> dict[bytes, bytes]:

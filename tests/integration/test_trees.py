@@ -218,9 +218,10 @@ def test_sockets_are_named(tree: Path, repo: Path, command: CommandLine) -> None
     assert command("import", tree, repo).code == 0
     (tree / "a").unlink()
     with socket.socket(socket.AF_UNIX) as server:
+        before = os.getcwd()
         os.chdir(tree)
         server.bind("a")
-        os.chdir("/")
+        os.chdir(before)
         answer = command("import", tree, repo, "--json")
     assert answer.code == 3
     assert answer.document["result"] == "warning"

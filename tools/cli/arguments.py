@@ -1,7 +1,9 @@
 """What the options that many commands share mean: the passphrase, the local folders, the repository."""
 
+import importlib
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,11 +71,24 @@ def places(cache_dir: Path | None, state_dir: Path | None) -> "Places":
 
 
 def opened(
-    repo: str, passphrase_file: Path | None, cache_dir: Path | None, state_dir: Path | None
+    repo: str,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    *,
+    soon: str = "",
 ) -> "Repository":
-    """The repository that the shared options name."""
+    """
+    The repository that the shared options name.
+
+    Args:
+        soon: a module that the command needs next; it is loaded while the key is derived.
+    """
     from repository import open_repository
     from repository.blobstore.addresses import open_store
 
     open_store(repo)  # before the passphrase is asked for
-    return open_repository(repo, passphrase(passphrase_file), places(cache_dir, state_dir))
+    secret = passphrase(passphrase_file)
+    if soon:
+        threading.Thread(target=importlib.import_module, args=(soon,)).start()
+    return open_repository(repo, secret, places(cache_dir, state_dir))

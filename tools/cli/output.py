@@ -75,6 +75,11 @@ class Bar:
     _progress: object
     _task: object
 
+    @property
+    def shown(self) -> bool:
+        """Whether anybody sees it."""
+        return self._progress is not None
+
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show `done` of `total` (bytes or items), with a note behind."""
         if self._progress is not None:

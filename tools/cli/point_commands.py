@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.manifest import PointForm
     from repository import Repository
     from repository.browse import Listed
-    from repository.tree.importer import TreeProblem
+    from repository.tree.importer import Progress, TreeProblem
 
 FormatChoice = Literal["native", "eml", "mbox"]
 PROBLEMS_SHOWN_MAX = 100
@@ -131,7 +131,7 @@ def browse(
 
 
 def _listed_document(listed: "Listed") -> dict[str, object]:
-    from repository.tree.nodes import base64_name
+    from repository.tree.paths import base64_name
 
     document: dict[str, object] = {
         "name": plain_text(listed.name),
@@ -158,9 +158,11 @@ def export(
     json: bool,
 ) -> int:
     """Write what a restore point holds to open files; overwrites nothing."""
-    from repository.browse import is_tree
+    with arguments.opened(
+        repo, passphrase_file, cache_dir, state_dir, soon="repository.tree.exporter"
+    ) as opened:
+        from repository.browse import is_tree
 
-    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
         chosen = opened.point(point)
         if not is_tree(chosen):
             from tools.cli.tenant_commands import export_tenant
@@ -217,23 +219,23 @@ def import_(
     json: bool,
 ) -> int:
     """Store a directory tree: files, links, modes, times."""
-    from repository.tree.importer import check_folder, import_tree
-    from repository.tree.nodes import display
+    from repository.tree.paths import check_folder, display
 
     check_folder(folder)
     chosen = display(os.fsencode(name or folder.resolve().name)) or "root"
     with (
-        arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
+        arguments.opened(
+            repo, passphrase_file, cache_dir, state_dir, soon="repository.tree.importer"
+        ) as opened,
         progress_bar("importing", quiet=json) as bar,
     ):
+        from repository.tree.importer import import_tree
+
+        def show(p: "Progress") -> None:
+            bar.update(p.bytes + p.items, p.bytes_total + p.items_total, size_text(p.bytes))
+
         result = import_tree(
-            opened,
-            folder,
-            chosen,
-            reread=reread,
-            show=lambda p: bar.update(
-                p.bytes + p.items, p.bytes_total + p.items_total, size_text(p.bytes)
-            ),
+            opened, folder, chosen, reread=reread, show=show if bar.shown else None
         )
     assert result.point is not None
     if json:
@@ -266,7 +268,7 @@ def _show_problems(problems: list["TreeProblem"]) -> None:
 
 
 def _problem_documents(problems: list["TreeProblem"]) -> list[dict[str, str]]:
-    from repository.tree.nodes import base64_name, display
+    from repository.tree.paths import base64_name, display
 
     documents = []
     for problem in problems:

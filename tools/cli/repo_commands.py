@@ -124,7 +124,9 @@ def verify(
     if level == "scrub":
         return _scrub(repo, json=json)
     with (
-        arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
+        arguments.opened(
+            repo, passphrase_file, cache_dir, state_dir, soon="repository.verify"
+        ) as opened,
         progress_bar("verifying", quiet=json) as bar,
     ):
         report = opened.verify(

@@ -246,11 +246,15 @@ print(json.dumps({"kernels": cext.implementation, "simd": cext.gear.simd, "parts
 """
 
 
+ROOT = Path(__file__).parents[3]
+
+
 def stored_by(folder: Path, **environment: str) -> dict[str, object]:
     """What a small repository holds when it is written and read by kernels of an environment."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder)],
-        env={**os.environ, "STRONGROOM_KERNELS": "", "STRONGROOM_SIMD": "", **environment},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "STRONGROOM_KERNELS": "", "STRONGROOM_SIMD": "", **environment},
         capture_output=True,
         text=True,
     )

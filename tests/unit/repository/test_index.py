@@ -438,6 +438,7 @@ def test_threads_read_while_the_index_moves(tmp_path: Path, runs: Runs) -> None:
     assert index.count() == 50
 
 
+ROOT = Path(__file__).parents[3]
 WORKER = """
 import sys
 from pathlib import Path
@@ -462,7 +463,8 @@ def test_processes_share_a_folder(tmp_path: Path, runs: Runs) -> None:
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, tmp_path / "x", str(low)],
-            cwd=Path(__file__).parents[3],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,
         )
         for low in (0, 0, 3, 12)
