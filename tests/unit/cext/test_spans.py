@@ -254,7 +254,13 @@ def stored_by(folder: Path, **environment: str) -> dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "STRONGROOM_KERNELS": "", "STRONGROOM_SIMD": "", **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "STRONGROOM_KERNELS": "",
+            "STRONGROOM_SIMD": "",
+            **environment,
+        },
         capture_output=True,
         text=True,
     )
