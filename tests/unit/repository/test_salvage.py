@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -44,9 +45,9 @@ def pack() -> tuple[bytes, Frames]:
     """A pack of 40 frames of odd sizes with a salvage point after every half MiB, and its directory's frames."""
     rng = random.Random(1)
     store = MemoryStore()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as hashing:
         patch.setattr(packer, "SALVAGE_INTERVAL_BYTES", 512 * KIB)
-        made = packer.OpenPack(store, f.KEYS, f.UUID, DATA, padded=True)
+        made = packer.OpenPack(store, f.KEYS, f.UUID, DATA, hashing, padded=True)
         for number in range(40):
             plain = rng.randbytes(rng.randrange(60_000, 140_000))
             refs = f.refs((number, len(plain)))
