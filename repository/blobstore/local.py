@@ -144,6 +144,14 @@ class LocalStore:
                 with contextlib.suppress(FileNotFoundError):
                     yield name, entry.stat().st_size
 
+    def delete(self, name: str) -> None:
+        """See BlobStore."""
+        path = self._path(name)
+        with _translating(name):
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                _sync_folder(path.parent)
+
     def spool(self) -> "LocalSpool":
         """See BlobStore."""
         return LocalSpool(self.root)

@@ -58,6 +58,11 @@ class MemoryStore:
         for name in sorted(name for name in list(self.objects) if name.startswith(prefix)):
             yield BlobInfo(name, len(self.objects[name]))
 
+    def delete(self, name: str) -> None:
+        """See BlobStore."""
+        with self._lock:
+            self.objects.pop(checked_name(name), None)
+
     def spool(self) -> "MemorySpool":
         """See BlobStore."""
         return MemorySpool(self)

@@ -61,6 +61,9 @@ class BlobStore(Protocol):
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Objects whose name begins with `prefix`, in order of their names."""
 
+    def delete(self, name: str) -> None:
+        """Take an object away for good; one that is not there is no error. Called by the collector alone."""
+
     def spool(self) -> Spool:
         """Begin an object of unknown name and size."""
 

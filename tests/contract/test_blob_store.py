@@ -302,3 +302,14 @@ def test_addresses(tmp_path: Path) -> None:
     with pytest.raises(Conflict) as caught_conflict:
         create_store(str(tmp_path))
     assert caught_conflict.value.code == "store-not-empty"
+
+
+def test_a_deleted_object_is_gone_and_a_second_time_is_no_error(store: BlobStore) -> None:
+    """The collector may repeat itself; nothing else is touched."""
+    store.put_new("run/a", b"1")
+    store.put_new("run/b", b"2")
+    store.delete("run/a")
+    store.delete("run/a")
+    assert names(store, "run/") == ["run/b"]
+    with pytest.raises(NotFound):
+        store.get("run/a")
