@@ -1,7 +1,9 @@
 """The real clock and entropy: the only code of the repository that reads time or randomness."""
 
 import os
+import random
 import secrets
+import time
 from datetime import UTC, datetime
 
 
@@ -13,6 +15,11 @@ def random_bytes(count: int) -> bytes:
 def now() -> str:
     """RFC 3339 UTC with microseconds; for people, no rule rests on it."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def pause(seconds: float) -> None:
+    """Wait about as long, half to whole, so that clients that failed together do not come back together."""
+    time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
 
 
 def cores() -> int:

@@ -2,6 +2,7 @@ pytest_plugins = [
     "tests.fixtures.emulator",
     "tests.fixtures.content",
     "tests.fixtures.servers",
+    "tests.fixtures.object_servers",
     "tests.fixtures.installation",
     "tests.fixtures.repositories",
     "tests.fixtures.skips",

@@ -1,42 +1,76 @@
 """From the text of a REPO argument to a blob store."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.errors import NotFound, Unsupported, UsageError
+from engine.errors import Conflict, NotFound, UsageError
 from repository.blobstore.local import LocalStore, translated
 from repository.blobstore.protocol import BlobStore
+
+if TYPE_CHECKING:
+    from repository.blobstore.remote import RemoteStore
 
 
 def _local_path(address: str) -> Path:
     if not address:
-        raise UsageError("name the repository: a path or s3://bucket/prefix", code="bad-address")
-    scheme, found, rest = address.partition("://")
-    if found and scheme in ("s3", "az"):
-        raise Unsupported(
-            f"{scheme}:// repositories come with a later version; use a path",
-            code="store-unsupported",
+        raise UsageError(
+            "name the repository: a path, s3://bucket/prefix or az://container/prefix",
+            code="bad-address",
         )
+    scheme, found, rest = address.partition("://")
     if found and scheme == "file":
         return Path(rest)
     path = Path(address).expanduser() if address.startswith("~/") else Path(address)
     return path.absolute()
 
 
+def _remote_store(address: str) -> "RemoteStore | None":
+    """The store of an s3:// or az:// address, None for a path. Drivers load when they are needed."""
+    scheme = address.partition("://")[0]
+    if scheme == address:
+        return None
+    if scheme == "s3":
+        from repository.blobstore.s3 import open_s3
+
+        return open_s3(address)
+    if scheme == "az":
+        from repository.blobstore.azure import open_azure
+
+        return open_azure(address)
+    return None
+
+
 def create_store(address: str) -> BlobStore:
     """An empty store at `address`. Conflict if something is there."""
-    return LocalStore.create(_local_path(address))
+    remote = _remote_store(address)
+    if remote is None:
+        return LocalStore.create(_local_path(address))
+    if remote.has("config") or next(remote.list(""), None) is not None:
+        raise Conflict(
+            f"{address} is not empty: choose a new prefix for a repository", code="store-not-empty"
+        )
+    return remote
 
 
 def open_store(address: str) -> BlobStore:
     """The store at `address`. NotFound says how to make one."""
-    path = _local_path(address)
+    remote = _remote_store(address)
+    if remote is None:
+        return _open_local(_local_path(address))
+    if not remote.has("config"):
+        raise NotFound(_no_repository(address), code="repository-not-found")
+    return remote
+
+
+def _open_local(path: Path) -> LocalStore:
     try:
         is_there = (path / "config").is_file()
     except OSError as error:
         raise translated(error, str(path)) from error
     if not is_there:
-        raise NotFound(
-            f"{path} is not a Strongroom repository: check the path, or make one with `strongroom repo init`",
-            code="repository-not-found",
-        )
+        raise NotFound(_no_repository(str(path)), code="repository-not-found")
     return LocalStore(path)
+
+
+def _no_repository(where: str) -> str:
+    return f"{where} is not a Strongroom repository: check the address, or make one with `strongroom repo init`"

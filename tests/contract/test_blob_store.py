@@ -15,6 +15,7 @@ from repository.blobstore.local import LocalStore
 from repository.blobstore.memory import MemoryStore
 from repository.blobstore.protocol import BlobStore
 from tests.fixtures.faults import FaultStore
+from tests.fixtures.object_servers import ObjectServer
 
 RACERS = 8
 
@@ -30,11 +31,22 @@ def no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local.os, "open", refuse)
 
 
-@pytest.fixture(params=["memory", "local", "local-named-spools", "fault-memory", "fault-local"])
+LOCAL_KINDS = ["memory", "local", "local-named-spools", "fault-memory", "fault-local"]
+SERVERS = {"s3": "seaweed", "azure": "azurite"}  # kind -> fixture
+
+
+@pytest.fixture(
+    params=[*LOCAL_KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SERVERS)]
+)
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> BlobStore:
     kind: str = request.param
+    if kind in SERVERS:
+        server: ObjectServer = request.getfixturevalue(SERVERS[kind])
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        return create_store(server.address())
     if kind == "local-named-spools":
         no_nameless_files(monkeypatch)
     inner: BlobStore = MemoryStore() if "memory" in kind else LocalStore.create(tmp_path / "store")
@@ -285,13 +297,14 @@ def test_operating_system_errors_are_translated(number: int, code: str) -> None:
 
 
 def test_addresses(tmp_path: Path) -> None:
-    """A path, a file URL; what is not there, not empty or of a later version says so; odd paths are paths."""
+    """A path, a file URL; what is not there, not empty or impossible says so; odd paths are paths."""
     store = create_store(str(tmp_path / "a#b [c"))
     store.put_new("config", b"x")
     assert names(open_store(f"file://{tmp_path}/a#b [c")) == ["config"]
     for address, code in (
         ("", "bad-address"),
-        ("s3://bucket/x", "store-unsupported"),
+        ("s3://UPPER/x", "bad-address"),
+        ("az://container/a b", "bad-address"),
         ("//[x", "repository-not-found"),
         (str(tmp_path / ("x" * 300)), "store-unavailable"),
         (str(tmp_path), "repository-not-found"),

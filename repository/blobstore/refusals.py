@@ -1,0 +1,156 @@
+"""
+Errors of object storage services as ours.
+
+obstore gives few classes and a text that holds the HTTP status and the service's own code; both are read here and nowhere
+else. Texts of services never get into messages: they may hold account names and parts of requests.
+"""
+
+import re
+from dataclasses import dataclass
+
+from obstore.exceptions import AlreadyExistsError, PreconditionError, UnauthenticatedError
+
+from engine.errors import (
+    BackupError,
+    Conflict,
+    Denied,
+    Locked,
+    NotFound,
+    Throttled,
+    Unavailable,
+    Unsupported,
+    UsageError,
+)
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_PAST_THE_END = "Wanted range starting at"  # obstore's own check of what was answered
+_METADATA_SERVICE = "//169.254."  # where virtual machines ask for credentials
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_UNKNOWN_CREDENTIALS = {
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "InvalidAccessKeyId",
+    "InvalidAuthenticationInfo",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "NoAuthenticationInformation",
+    "SignatureDoesNotMatch",
+}
+_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
+_WRONG_REGION = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "TemporaryRedirect",
+}
+_PROTECTED = {"BlobImmutableDueToPolicy", "SnapshotOperationNotSupportedForProtectedBlob"}
+_BUSY = {"ServerBusy", "SlowDown", "SlowDownWrite", "SlowDownRead", "TooManyRequests"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """
+    What differs between the services, for messages.
+
+    Attributes:
+        bucket: what the service calls a place for objects. credentials: how they are given.
+    """
+
+    name: str
+    bucket: str
+    credentials: str
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status of the answer, None if there was no answer."""
+    found = _STATUS.search(str(error))
+    return int(found[1]) if found else None
+
+
+def past_the_end(error: BaseException) -> bool:
+    """Whether a range began behind the end of its object."""
+    return status_of(error) == 416 or _PAST_THE_END in str(error)
+
+
+def translated(error: BaseException, service: Service, where: str, what: str) -> BackupError:
+    """
+    A failed request as one of ours.
+
+    Args:
+        where: the store, for people. what: the object, or the store if the request was about no single one.
+    """
+    text, status = str(error), status_of(error)
+    found = _CODE.search(text)
+    code = found[1] if found else ""
+    if code in _NO_BUCKET:
+        return UsageError(
+            f"the {service.bucket} of {where} does not exist: make it, or check name, endpoint and account",
+            code="bucket-not-found",
+        )
+    if code in _WRONG_REGION or "without LOCATION" in text:
+        return UsageError(
+            f"the {service.bucket} of {where} lies in another region: set AWS_REGION to its region",
+            code="store-region",
+        )
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"{what} is not in the store", code="blob-not-found")
+    refused = _denied(text, status, code, isinstance(error, UnauthenticatedError), service, where)
+    if refused is not None:
+        return refused
+    if isinstance(error, PreconditionError) or status == 412 or code == "BlobAlreadyExists":
+        return Conflict(f"{what} exists or was changed by another writer", code="blob-exists")
+    if code in _PROTECTED:
+        return Locked(f"{what} is protected from changes by a policy: wait", code="blob-locked")
+    return _unavailable(error, status, code, where)
+
+
+def _denied(
+    text: str, status: int | None, code: str, unknown: bool, service: Service, where: str
+) -> Denied | None:
+    if code in _EXPIRED:
+        return Denied(
+            f"the credentials for {where} have expired: renew them ({service.credentials})",
+            code="credentials-expired",
+        )
+    if unknown or status == 401 or code in _UNKNOWN_CREDENTIALS:
+        return Denied(
+            f"{service.name} does not accept the credentials for {where}: check {service.credentials}",
+            code="credentials-refused",
+        )
+    if _METADATA_SERVICE in text:
+        return missing_credentials(service, where)
+    if status == 403:
+        return Denied(
+            f"the credentials have no right to do this in {where}: see docs/operations.md for the rights needed",
+            code="store-denied",
+        )
+    return None
+
+
+def missing_credentials(service: Service, where: str) -> Denied:
+    """No credentials were found."""
+    return Denied(
+        f"there are no credentials for {where}: set {service.credentials}",
+        code="credentials-missing",
+    )
+
+
+def _unavailable(error: BaseException, status: int | None, code: str, where: str) -> BackupError:
+    if status in (429, 503) or code in _BUSY:
+        return Throttled(
+            f"{where} asks for fewer requests: try again later", code="store-throttled"
+        )
+    if status == 507:
+        return Unavailable(f"{where} is full: free some space and run again", code="store-full")
+    if status in (405, 501):
+        return Unsupported(
+            f"{where} lacks an operation that Strongroom needs: use another storage service",
+            code="store-unfit",
+        )
+    if isinstance(error, AlreadyExistsError):  # 409: two conditional writes met, neither counts yet
+        return Unavailable(f"{where} is busy with the same object", code="store-unavailable")
+    reason = f"answered {status}" if status else "does not answer or broke off"
+    return Unavailable(
+        f"{where} {reason}: check network and endpoint, then run again", code="store-unavailable"
+    )
