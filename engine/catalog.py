@@ -94,6 +94,13 @@ def decode_parts(packed: bytes) -> tuple[Part, ...]:
     return tuple(checked_part(*values) for values in _part_values(packed))
 
 
+def part_references(packed: pa.ChunkedArray) -> bytes:
+    """References of all chunks in a `parts` column, joined. Corruption."""
+    return b"".join(
+        chunks for value in packed.to_pylist() if value for _, _, chunks, _ in _part_values(value)
+    )
+
+
 def first_reference(packed: bytes) -> bytes:
     """Reference of the first chunk of a row's first part; empty if it has none. Corruption."""
     values = _part_values(packed) if packed else []

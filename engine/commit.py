@@ -3,25 +3,33 @@ The writer's part of the commit protocol, as pure functions over cells (docs/for
 
 A cell belongs to one writer for ever and changes only by compare-and-swap. Its turn number only grows, so that no content
 of a cell ever occurs twice. State = newest generation plus, of every cell, the commits above that cell's watermark.
+The collector's part is `engine.collection`.
 """
 
 import itertools
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from engine.errors import Corruption, Fenced
 from engine.limits import CELL_COMMITS_MAX
-from engine.manifest import Count, Hex64
+from engine.manifest import Count, EntryRef, Hex64
+
+PointName = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}-[0-9a-f]{16}$")]
 
 
 class CommitForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One commit: the turn, its manifest and every run uploaded in the turn."""
+    """
+    One commit: the turn, its manifest and every run uploaded in the turn.
+
+    `manifest` is None where a turn had no entries: a collector's copies, a restore point. `points`: objects `point/<name>`.
+    """
 
     turn: Count
-    manifest: Hex64
+    manifest: Hex64 | None
     runs: tuple[Hex64, ...]
+    points: tuple[PointName, ...] = ()
 
 
 class CellForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,23 +41,53 @@ class CellForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commits: tuple[CommitForm, ...]
 
 
-class GenerationForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of `gc/<n>`: what a collector made of the generations before and the commits it folded."""
+class LineageForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry whose parents are not those its manifest names, because some of these are no longer live."""
+
+    entry: EntryRef
+    parents: tuple[EntryRef, ...]
+
+
+class GenerationForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    Content of `gc/<n>`: what a collector made of the generations before and the commits it folded.
+
+    Attributes:
+        manifests: the live ones. dropped: of them, the numbers of the entries that are not live.
+        lineage: parents of live entries, where they differ from the manifest's.
+        points: names of the live restore points. holds: id of a point that no rule may take away -> why.
+        watermarks: writer -> highest folded turn. runs: the index.
+        condemned: object -> number of the generation that condemned it. dead: objects that anyone may delete.
+        items_from_ns: items created and modified before are expired, None: none are.
+        stub: an old generation whose content was taken away.
+    """
 
     number: Count
-    manifests: tuple[Hex64, ...]
-    watermarks: dict[str, int]
-    runs: tuple[Hex64, ...]
-    condemned: dict[str, int]
-    dead: tuple[str, ...]
-    forgotten: tuple[str, ...] = ()
+    manifests: tuple[Hex64, ...] = ()
+    dropped: dict[Hex64, tuple[Count, ...]] = {}
+    lineage: tuple[LineageForm, ...] = ()
+    points: tuple[PointName, ...] = ()
+    holds: dict[str, str] = {}
+    watermarks: dict[str, Count] = {}
+    runs: tuple[Hex64, ...] = ()
+    condemned: dict[str, Count] = {}
+    dead: tuple[str, ...] = ()
+    items_from_ns: int | None = None
+    stub: bool = False
 
 
-GENERATION_ZERO = GenerationForm(0, (), {}, (), {}, ())
+class ForgetForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of `forget/<id>`: ids of restore points to drop, and from when on items are kept."""
+
+    points: tuple[str, ...] = ()
+    items_from_ns: int | None = None
 
 
-def encode(form: CellForm | GenerationForm) -> bytes:
-    """Plain bytes of a cell or a generation."""
+GENERATION_ZERO = GenerationForm(0)
+
+
+def encode(form: CellForm | GenerationForm | ForgetForm) -> bytes:
+    """Plain bytes of a cell, a generation or a forget."""
     return msgspec.json.encode(form)
 
 
@@ -77,6 +115,14 @@ def decode_generation(plain: bytes, number: int) -> GenerationForm:
     return generation
 
 
+def decode_forget(plain: bytes) -> ForgetForm:
+    """Reverse of `encode` for a forget. Corruption otherwise."""
+    try:
+        return msgspec.json.decode(plain, type=ForgetForm)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corruption("a forget cannot be read", code="forget-corrupt") from error
+
+
 def begin(cell: CellForm | None, writer: str, watermark: int) -> CellForm:
     """
     The cell with which a writer begins its next turn.
@@ -94,15 +140,17 @@ def begin(cell: CellForm | None, writer: str, watermark: int) -> CellForm:
     return CellForm(writer, cell.turn + 1, "active", kept)
 
 
-def commit(cell: CellForm, manifest: str, runs: tuple[str, ...], *, go_on: bool) -> CellForm:
+def commit(cell: CellForm, made: CommitForm, watermark: int, *, go_on: bool) -> CellForm:
     """
-    The cell that commits the active turn; with `go_on` the same swap begins the next one.
+    The cell that commits the active turn; with `go_on` the same swap begins the next one. Folded commits go.
 
     Fenced if the turn is not active.
     """
-    if cell.state != "active":
+    if cell.state != "active" or made.turn != cell.turn:
         raise Fenced("the turn was revoked", code="turn-revoked")
-    commits = (*cell.commits, CommitForm(cell.turn, manifest, runs))
+    commits = (*(commit for commit in cell.commits if commit.turn > watermark), made)
+    if len(commits) > CELL_COMMITS_MAX:
+        raise Fenced("too many commits wait for a collection", code="cell-full")
     if go_on:
         return CellForm(cell.writer, cell.turn + 1, "active", commits)
     return CellForm(cell.writer, cell.turn, "idle", commits)
@@ -113,9 +161,19 @@ def rest(cell: CellForm) -> CellForm:
     return CellForm(cell.writer, cell.turn, "idle", cell.commits)
 
 
-def has_committed(cell: CellForm, turn: int, manifest: str) -> bool:
-    """Whether the cell shows the commit of `turn` (the answer to a lost answer)."""
-    return any(c.turn == turn and c.manifest == manifest for c in cell.commits)
+def revoke(cell: CellForm) -> CellForm:
+    """The cell whose active turn a collector ends; its commits stay."""
+    return CellForm(cell.writer, cell.turn, "revoked", cell.commits)
+
+
+def close(cell: CellForm) -> CellForm:
+    """The cell of a writer that leaves for ever; its commits stay."""
+    return CellForm(cell.writer, cell.turn, "closed", cell.commits)
+
+
+def has_committed(cell: CellForm, made: CommitForm) -> bool:
+    """Whether the cell shows this commit (the answer to a lost answer)."""
+    return made in cell.commits
 
 
 def unfolded(cells: Mapping[str, CellForm], generation: GenerationForm) -> list[CommitForm]:

@@ -22,16 +22,17 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from engine.errors import BackupError, Denied
-from engine.manifest import ObjectKey
+from engine.errors import BackupError, Denied, Fenced, InternalError
+from engine.manifest import ObjectKey, PointForm
 from proxy.pipeline.kept_slice import KeptSlice, OnCommit
-from repository import Places, Repository, open_repository
+from repository import Places, PointDraft, Repository, open_repository
 from repository.session import Commit, WriteSession
 from repository.slices import Slice
 
 __all__ = ["KeeperLimits", "KeptRepository", "RepositoryKeeper"]
 
 T = TypeVar("T")
+SEAL_ATTEMPTS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +96,36 @@ class KeptRepository:
         `on_commit` is told on the event loop of every commit that held the slice.
         """
         async with self._turn:
-            if self._session is None:
-                self._session = await self._run_turn(self.repository.write_session, self._identity)
-                self._committed_at = time.monotonic()
-                self._committed_bytes = 0
-            writer = self._session
+            writer = await self._writer()
             # In the turn: a commit between reading the heads and opening would be missed.
             opened = await self.run(self._open, writer, key, workload, session)
             kept = KeptSlice(self, writer, opened, on_commit)
             self._slices.add(kept)
             return kept
+
+    async def _writer(self) -> WriteSession:
+        """The write session, begun if there is none. In the turn."""
+        if self._session is None:
+            self._session = await self._run_turn(self.repository.write_session, self._identity)
+            self._committed_at = time.monotonic()
+            self._committed_bytes = 0
+        return self._session
+
+    async def seal_point(self, draft: PointDraft) -> PointForm:
+        """Commit a restore point, see `WriteSession.seal_point`. A session that was taken from us costs an attempt."""
+        async with self._turn:
+            for attempt in range(1, SEAL_ATTEMPTS_MAX + 1):
+                writer = await self._writer()
+                try:
+                    point = await self._run_turn(writer.seal_point, draft)
+                except Fenced as error:
+                    await self._break(error)
+                    if attempt == SEAL_ATTEMPTS_MAX:
+                        raise
+                else:
+                    self._end_when_idle()
+                    return point
+            raise InternalError("a restore point was tried without an end")
 
     def _open(self, writer: WriteSession, key: ObjectKey, workload: str, session: str) -> Slice:
         self.repository.refresh()  # another proxy may have worked on this object a moment ago
@@ -123,6 +144,9 @@ class KeptRepository:
         if not kept.finished:
             kept.writer.drop_slice(kept.slice)
         self._more.set()
+        self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
         if not self._slices:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self._limits.idle_s, self._end_idle_session)

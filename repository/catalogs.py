@@ -30,8 +30,9 @@ class Catalog:
     Never changed: `with_part` gives a new catalog. Safe to read from several threads.
     """
 
-    def __init__(self, tables: tuple[pa.Table, ...] = ()) -> None:
+    def __init__(self, tables: tuple[pa.Table, ...] = (), from_ns: int | None = None) -> None:
         self._tables = tables
+        self._from_ns = from_ns
 
     @classmethod
     def load(
@@ -39,14 +40,20 @@ class Catalog:
         parts: tuple[CatalogPart, ...],
         reader: Reader,
         columns: Sequence[str] | None = None,
+        from_ns: int | None = None,
     ) -> "Catalog":
-        """The catalog of an entry; without all columns it has no rows, only what `WALK_COLUMNS` says."""
+        """
+        The catalog of an entry; without all columns it has no rows, only what `WALK_COLUMNS` says.
+
+        Items created and modified before `from_ns` are expired: known by id and version, but their rows are not given out.
+        """
         stored = (reader.read_all(part_from(part.part)) for part in parts)
-        return cls(tuple(decode_catalog_part(data, columns).combine_chunks() for data in stored))
+        tables = (decode_catalog_part(data, columns).combine_chunks() for data in stored)
+        return cls(tuple(tables), from_ns)
 
     def with_part(self, table: pa.Table) -> "Catalog":
         """This catalog with one more part on top; what is known of this one is carried over to it."""
-        made = Catalog((*self._tables, table.combine_chunks()))
+        made = Catalog((*self._tables, table.combine_chunks()), self._from_ns)
         if "_index" in self.__dict__:
             made.__dict__["_index"] = _extended(self._index, len(self._tables), table)
             if "_totals" in self.__dict__:
@@ -55,7 +62,7 @@ class Catalog:
 
     def counted(self, table: pa.Table) -> "Catalog":
         """This catalog with the totals that it has with `table` on top; nothing else is kept of the table."""
-        made = Catalog(self._tables)
+        made = Catalog(self._tables, self._from_ns)
         made.__dict__["_index"] = self._index
         made.__dict__["_totals"] = self._totals_with(table)
         return made
@@ -70,6 +77,11 @@ class Catalog:
 
     def live(self) -> list[pa.Table]:
         """The live rows as tables, part by part."""
+        if self._from_ns is None or any("parts" not in t.column_names for t in self._tables):
+            return self._live()
+        return [table.filter(pc.invert(expired(table, self._from_ns))) for table in self._live()]
+
+    def _live(self) -> list[pa.Table]:
         if len(self._tables) < 2:
             return [table.filter(pc.invert(table.column("removed"))) for table in self._tables]
         places: list[list[int]] = [[] for _ in self._tables]
@@ -103,6 +115,10 @@ class Catalog:
         place = self._index.get(row_id)
         if place is None:
             return None
+        number, row = place >> 32, place & 0xFFFFFFFF
+        if self._from_ns is not None:
+            if expired(self._tables[number].slice(row, 1), self._from_ns)[0].as_py():
+                return None
         return row_at(self._tables[place >> 32], place & 0xFFFFFFFF)
 
     def rows(self) -> Iterator[Row]:
@@ -167,6 +183,12 @@ def _extended(index: Mapping[bytes, int], number: int, table: pa.Table) -> dict[
     for place in pc.indices_nonzero(table.column("removed")).to_pylist():
         extended.pop(ids[place], None)
     return extended
+
+
+def expired(rows: pa.Table, from_ns: int) -> pa.ChunkedArray:
+    """Which items (not containers) were created and modified before a time."""
+    newest = pc.max_element_wise(rows.column("created_ns"), rows.column("modified_ns"))
+    return pc.and_(pc.less(newest, from_ns), pc.not_equal(rows.column("kind"), CONTAINER))
 
 
 def merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int]:

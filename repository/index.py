@@ -8,6 +8,7 @@ holds a run no longer named costs another read of the store.
 """
 
 import contextlib
+import itertools
 import mmap
 import os
 import secrets
@@ -15,6 +16,7 @@ import struct
 import threading
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,18 +96,30 @@ class _Segment:
     def absent(
         self, ids: Buffer, among: "array[int] | None", usable: Usable | None
     ) -> "array[int]":
+        return self.lookup_usable(ids, among, usable)[0]
+
+    def lookup_usable(
+        self, ids: Buffer, among: "array[int] | None", usable: Usable | None
+    ) -> "tuple[array[int], array[int], array[int]]":
+        """As `lookup`; what lies in a pack that is not usable is missing."""
         missing, found, places = self.lookup(ids, among)
         if usable is None or not found:
-            return missing
+            return missing, found, places
         try:
             packs = runs.pack_numbers(self.run.rows, self.run.frames, places)
         except ValueError as error:
             raise _damaged(self.path) from error
         verdicts = {pack: self._usable(pack, usable) for pack in set(packs)}
         if all(verdicts.values()):
-            return missing
-        refused = [p for p, pack in zip(found, packs, strict=True) if not verdicts[pack]]
-        return array("I", sorted([*missing, *refused]))
+            return missing, found, places
+        refused = array("B", (not verdicts[pack] for pack in packs))
+        missing = array("I", sorted([*missing, *itertools.compress(found, refused)]))
+        taken = [not one for one in refused]
+        return (
+            missing,
+            array("I", itertools.compress(found, taken)),
+            array("I", itertools.compress(places, taken)),
+        )
 
     def tally(self, rows: memoryview, among: "array[int] | None", counts: "array[int]") -> int:
         """Add some of its rows to the counts of its packs; the sum of their lengths."""
@@ -209,12 +223,24 @@ class Found:
         """The frame of a handle. Unavailable if the cache is damaged there."""
         return self._snapshot.place(handle)
 
+    def frame_chunks(self) -> "Counter[int]":
+        """How many plain bytes of the chunks asked for lie in each frame, by handle."""
+        held: Counter[int] = Counter()
+        for handle, length in zip(self.frames, self.lengths, strict=True):
+            held[handle] += length
+        return held
+
 
 class Index:
-    """Chunk id to location over all named runs. Thread-safe."""
+    """
+    Chunk id to location over all named runs. Thread-safe.
 
-    def __init__(self, folder: Path) -> None:
+    Of a chunk in several packs any location counts; `in_order`: that of the run named last, whatever it costs to find.
+    """
+
+    def __init__(self, folder: Path, *, in_order: bool = False) -> None:
         self._folder = folder
+        self._in_order = in_order
         self._lock = threading.Lock()  # one sync at a time; readers take the snapshot as it is
         self._snapshot: _Snapshot | None = _Snapshot(())
         try:
@@ -250,16 +276,19 @@ class Index:
             return array("I", range(memoryview(ids).nbytes // CHUNK_ID_BYTES))
         return among
 
-    def find(self, ids: Buffer) -> Found:
-        """Where the chunks of `ids` (32 bytes each, joined) are."""
+    def find(self, ids: Buffer, usable: Usable | None = None) -> Found:
+        """Where the chunks of `ids` (32 bytes each, joined) are; in a usable pack if there is one."""
         snapshot = self._current()
         count = memoryview(ids).nbytes // CHUNK_ID_BYTES
         frames = array("Q", b"\xff" * (8 * count))
         offsets, lengths = array("I", bytes(4 * count)), array("I", bytes(4 * count))
         among: array[int] | None = None
-        for number, segment in enumerate(snapshot.segments):
-            among, found, places = segment.lookup(ids, among)
-            runs.scatter(segment.run.rows, found, places, number, frames, offsets, lengths)
+        for choice in (usable, None) if usable is not None else (None,):
+            for number, segment in enumerate(snapshot.segments):
+                among, found, places = segment.lookup_usable(ids, among, choice)
+                runs.scatter(segment.run.rows, found, places, number, frames, offsets, lengths)
+                if not among:
+                    break
             if not among:
                 break
         return Found(frames, offsets, lengths, snapshot)
@@ -310,12 +339,17 @@ class Index:
                 return
             with self._translated():
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                segments = self._cover(wanted, held)
-            segments += self._load(named, segments, load)
+                segments = [] if self._in_order else self._cover(wanted, held)
+            if self._in_order:
+                segments = self._load(named[::-1], segments, load)
+            else:
+                segments += self._load(named, segments, load)
+                with self._translated():
+                    segments = self._levelled(segments)
+                segments.sort(key=_rank)
             with self._translated():
-                segments = self._levelled(segments)
                 self._remove_others(segments)
-            self._snapshot = _Snapshot(tuple(sorted(segments, key=_rank)))
+            self._snapshot = _Snapshot(tuple(segments))
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

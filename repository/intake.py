@@ -17,6 +17,7 @@ from typing_extensions import Buffer
 from cext import digest, gear, mime, runs, spans
 from engine.chunker import ChunkerParams
 from engine.errors import BackupError, Fenced
+from engine.pack import DirectoryFrame
 from engine.parts import REFERENCE_BYTES, Part
 from engine.run import RunPack
 from repository.ambient import cores
@@ -145,14 +146,26 @@ class Intake:
                 raise
         return refs
 
+    def copy_frame(self, frame: DirectoryFrame, stored: bytes, packer: Packer) -> None:
+        """Queue a sealed frame of another pack."""
+        with self._lock:
+            packer.copy(frame, stored)
+
+    def copy_chunks(
+        self, data: Buffer, chunk_spans: "array[int]", refs: bytes, packer: Packer
+    ) -> None:
+        """Queue chunks although they are stored elsewhere."""
+        with self._lock:
+            packer.add(data, chunk_spans, refs)
+
     def _absent(self, ids: bytes) -> "array[int]":
         """Numbers of the chunks that are in no usable pack and in none that a commit is about to name."""
         absent: array[int] = self._flushed.absent(ids, self._index.absent(ids, self._usable()))
         return absent
 
-    def holds(self, part: Part) -> bool:
-        """Whether every chunk of a part is stored or queued."""
-        ids = runs.gather_ids(part.chunks)
+    def holds(self, references: Buffer) -> bool:
+        """Whether every chunk referred to is stored or queued."""
+        ids = runs.gather_ids(references)
         with self._lock:
             return not self._new.absent(ids, self._absent(ids))
 

@@ -13,6 +13,7 @@ MANIFESTS = "manifest/"
 POINTS = "point/"
 CELLS = "sess/"
 GENERATIONS = "gc/"
+FORGETS = "forget/"
 GENERATION_DIGITS = 10
 
 _PACK_LETTER = {ObjectClass.DATA_PACK: "d", ObjectClass.METADATA_PACK: "m"}
@@ -42,8 +43,13 @@ def manifest_name(manifest: str) -> str:
 
 
 def point_name(point: str) -> str:
-    """point/<id>."""
+    """point/<id>-<random>; or what all objects of a point begin with, if only (a prefix of) its id is given."""
     return f"{POINTS}{point}"
+
+
+def forget_name(forget: str) -> str:
+    """forget/<32 hex>."""
+    return f"{FORGETS}{forget}"
 
 
 def cell_name(writer: WriterId) -> str:

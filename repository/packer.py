@@ -12,7 +12,7 @@ from array import array
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from blake3 import blake3
@@ -32,6 +32,7 @@ from engine.limits import (
     SALVAGE_INTERVAL_BYTES,
 )
 from engine.pack import DirectoryFrame, fill_bytes, seal_salvage_point, seal_tail
+from engine.parity import ParityEncoder
 from engine.parts import REFERENCE_BYTES
 from engine.run import RunPack
 from engine.seal import HEADER_BYTES, Header, ObjectClass, frame_cipher
@@ -59,6 +60,7 @@ class OpenPack:
         hashing: ThreadPoolExecutor,
         *,
         padded: bool,
+        parity: bool = False,
     ) -> None:
         self._keys = keys
         self._hashing = hashing
@@ -74,6 +76,7 @@ class OpenPack:
         self._stack = ExitStack()
         self._spool = self._stack.enter_context(store.spool())
         self._hash = blake3()
+        self._parity = ParityEncoder() if parity else None
         self.size = 0
         self.chunks = 0
         with self._stack.pop_all() as held:
@@ -86,6 +89,12 @@ class OpenPack:
         self.size += len(data)
         if len(self._hashed) > PIECES_TO_HASH_MAX:
             self._hashed.popleft().result()
+
+    def _take(self, data: bytes, *, body: bool) -> None:
+        """Beside writing: the name, and the parity of what is before the trailer."""
+        self._hash.update(data)
+        if body and self._parity is not None:
+            self._parity.update(data)
 
     def append(self, refs: bytes, frame: PackedFrame) -> None:
         """Seal a frame and write it; behind it a salvage point when one is due."""
@@ -105,9 +114,16 @@ class OpenPack:
             frame.codec,
             header.salt,
         )
+        self._take(DirectoryFrame(info, refs), stored)
+
+    def append_sealed(self, frame: DirectoryFrame, stored: bytes) -> None:
+        """Write a frame of another pack as it is sealed there: its salt and number come along in the directory."""
+        self._take(DirectoryFrame(replace(frame.info, offset=self.size), frame.refs), stored)
+
+    def _take(self, frame: DirectoryFrame, stored: bytes) -> None:
         self._write(stored)
-        self._frames.append(DirectoryFrame(info, refs))
-        self.chunks += len(refs) // REFERENCE_BYTES
+        self._frames.append(frame)
+        self.chunks += len(frame.refs) // REFERENCE_BYTES
         if self.size - self._salvaged_bytes >= SALVAGE_INTERVAL_BYTES:
             self._salvage_point()
 
@@ -119,18 +135,23 @@ class OpenPack:
         self._salvaged_frames, self._salvaged_bytes = len(self._frames), self.size
 
     def close(self) -> RunPack:
-        """Write directory, fill and trailer; store the pack under its name."""
+        """Write directory, fill, parity and trailer; store the pack under its name."""
         offset = self.size
         directory, trailer = seal_tail(self._keys, self._header, self._frames, offset)
         fill = fill_bytes(len(directory), offset) if self._padded else 0
-        for piece in (directory, random_bytes(fill), trailer):
-            self._write(piece)
-        for hashed in self._hashed:
-            hashed.result()
+        self._write(directory)
+        self._write(random_bytes(fill))
+        self._await_hashes()
+        self._write(trailer if self._parity is None else self._parity.finish(trailer), body=False)
+        self._await_hashes()
         pack = object_id(self._hash.hexdigest())
         self._spool.put(pack_name(self._class, pack))
         self.discard()
         return RunPack(pack, self._class, tuple(self._frames))
+
+    def _await_hashes(self) -> None:
+        while self._hashed:
+            self._hashed.popleft().result()
 
     def discard(self) -> None:
         """Give the spool back."""
@@ -157,10 +178,18 @@ class Packer:
         object_class: ObjectClass,
         *,
         padded: bool,
+        parity: bool = False,
     ) -> None:
         self._hashing = ThreadPoolExecutor(1, "hash-pack")
         self._new_pack = partial(
-            OpenPack, store, keys, repository, object_class, self._hashing, padded=padded
+            OpenPack,
+            store,
+            keys,
+            repository,
+            object_class,
+            self._hashing,
+            padded=padded,
+            parity=parity,
         )
         self._target = _TARGETS[object_class]
         self._workers = ThreadPoolExecutor(cores(), "compress")
@@ -192,6 +221,32 @@ class Packer:
             if full:
                 self._close_frame(kind)
 
+    def copy(self, frame: DirectoryFrame, stored: bytes) -> None:
+        """Queue a frame of another pack as it is sealed there. `stored` is not changed until `flush`."""
+        self._raise_failure()
+        self._in_flight.acquire()
+        self._io.submit(self._append_sealed, frame, stored)
+
+    def _append_sealed(self, frame: DirectoryFrame, stored: bytes) -> None:
+        try:
+            if self._failure is None:
+                self._open_pack().append_sealed(frame, stored)
+                self._close_if_full()
+        except BaseException as error:  # noqa: BLE001 - raised again by the next call
+            self._failure = error
+        finally:
+            self._in_flight.release()
+
+    def _open_pack(self) -> OpenPack:
+        if self._pack is None:
+            self._pack = self._new_pack()
+        return self._pack
+
+    def _close_if_full(self) -> None:
+        pack = self._pack
+        if pack and (pack.size >= self._target or pack.chunks >= PACK_CHUNKS_TARGET):
+            self._close_pack()
+
     def _buffer(self) -> bytearray:
         return self._buffers.pop() if self._buffers else bytearray(FRAME_PLAIN_BYTES_MAX)
 
@@ -215,11 +270,8 @@ class Packer:
         try:
             frame = packed.result()
             if self._failure is None:
-                if self._pack is None:
-                    self._pack = self._new_pack()
-                self._pack.append(refs, frame)
-                if self._pack.size >= self._target or self._pack.chunks >= PACK_CHUNKS_TARGET:
-                    self._close_pack()
+                self._open_pack().append(refs, frame)
+                self._close_if_full()
         except BaseException as error:  # noqa: BLE001 - raised again by the next call
             self._failure = error
         finally:

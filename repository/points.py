@@ -1,12 +1,15 @@
 """Restore points: one per job session, naming for every object its newest complete entry."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from engine.errors import BackupError, Conflict, Corruption, NotFound, Unsupported, UsageError
+from engine.collection import point_id
+from engine.errors import BackupError, Corruption, NotFound, Unsupported, UsageError
 from engine.keys import SALT_BYTES, KeySet
 from engine.manifest import (
+    EntryRef,
     PointEntry,
     PointForm,
     decode_point,
@@ -18,9 +21,10 @@ from engine.version import FORMAT_VERSION
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
 from repository.entries import Entry
-from repository.layout import POINTS, point_name
+from repository.layout import point_name
 
 POINT_ID_DIGITS = 16
+READS_AT_ONCE_MAX = 16
 _POINT_ID = re.compile(rf"[0-9a-f]{{{POINT_ID_DIGITS}}}")
 
 
@@ -32,7 +36,7 @@ class PointDraft:
     name: str
     session: str
     result: str
-    entries: tuple[Entry, ...]
+    entries: tuple[EntryRef, ...]
 
 
 def new_point_id() -> str:
@@ -40,10 +44,20 @@ def new_point_id() -> str:
     return ambient.random_bytes(POINT_ID_DIGITS // 2).hex()
 
 
-def seal_point(
-    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, draft: PointDraft
-) -> PointForm:
-    """Write the restore point of a session; if it is there already, that one counts. UsageError for a bad id."""
+def put_point(
+    store: BlobStore,
+    keys: KeySet,
+    repository: str,
+    uuid: bytes,
+    draft: PointDraft,
+    entries: Sequence[Entry],
+) -> str:
+    """
+    Write the object of a restore point; its name for the commit that makes it count.
+
+    The name ends in random digits, because an object that no commit named may be gone tomorrow and its name with it.
+    UsageError for a bad id.
+    """
     if not _POINT_ID.fullmatch(draft.id):
         raise UsageError("a restore point's id has 16 hex digits", code="bad-point-id")
     form = PointForm(
@@ -56,42 +70,69 @@ def seal_point(
         result=draft.result,
         entries=tuple(
             PointEntry(e.form.object, e.form.workload, e.ref, e.form.items, e.form.bytes)
-            for e in draft.entries
+            for e in entries
         ),
         public_key=public_key_of(keys.signing_seed),
     )
-    name = point_name(form.id)
+    point = f"{draft.id}-{new_point_id()}"
+    name = point_name(point)
     plain = encode_point(form, keys.signing_seed)
     salt = ambient.random_bytes(SALT_BYTES)
-    try:
-        store.put_new(name, seal_object(keys, ObjectClass.POINT, uuid, salt, plain, name))
-    except Conflict:
-        return read_point(store, keys, repository, uuid, name)
-    return form
+    store.put_new(name, seal_object(keys, ObjectClass.POINT, uuid, salt, plain, name))
+    return point
 
 
 def read_point(
-    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, name: str
+    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, point: str
 ) -> PointForm:
-    """The restore point stored as `name`."""
+    """The restore point in the object that a commit names `point`. NotFound, Corruption or Unsupported."""
+    name = point_name(point)
     plain = open_object(keys, ObjectClass.POINT, uuid, store.get(name), name)
-    return decode_point(plain, repository, keys.signing_seed)
+    form = decode_point(plain, repository, keys.signing_seed)
+    if form.id != point_id(point):
+        raise Corruption(f"{name} holds another restore point", code="point-corrupt")
+    return form
 
 
 Damaged = dict[str, BackupError]  # name of an object -> what is wrong with it
 
 
 def read_points(
-    store: BlobStore, keys: KeySet, repository: str, uuid: bytes, damaged: Damaged
-) -> list[PointForm]:
-    """All restore points that can be read, oldest first; the others are put into `damaged`."""
-    found = []
-    for blob in store.list(POINTS):
+    store: BlobStore,
+    keys: KeySet,
+    repository: str,
+    uuid: bytes,
+    points: Iterable[str],
+    damaged: Damaged,
+) -> dict[str, PointForm]:
+    """By name those of `points` that can be read; the others are put into `damaged`."""
+
+    def read(point: str) -> PointForm | BackupError:
         try:
-            found.append(read_point(store, keys, repository, uuid, blob.name))
+            return read_point(store, keys, repository, uuid, point)
+        except NotFound:
+            return Corruption(
+                "it is named and missing: `strongroom repo verify` says what is affected",
+                code="object-missing",
+            )
         except (Corruption, Unsupported) as error:
-            damaged[blob.name] = error
-    return sorted(found, key=lambda point: (point.created_at, point.id))
+            return error
+
+    names = list(points)
+    found: dict[str, PointForm] = {}
+    with ThreadPoolExecutor(READS_AT_ONCE_MAX, "points") as threads:
+        for point, form in zip(names, threads.map(read, names), strict=True):
+            if isinstance(form, BackupError):
+                damaged[point_name(point)] = form
+            else:
+                found[point] = form
+    return found
+
+
+def in_order(points: Iterable[PointForm]) -> list[PointForm]:
+    """Oldest first; one that was sealed twice comes once."""
+    once = {point.id: point for point in points}
+    return sorted(once.values(), key=lambda point: (point.created_at, point.id))
 
 
 def resolve_point(points: Sequence[PointForm], text: str, damaged: Damaged) -> PointForm:

@@ -24,6 +24,7 @@ from typing_extensions import Buffer
 from engine import commit as protocol
 from engine.catalog import decode_catalog_part, encode_catalog_part, level_of, parts_to_merge
 from engine.chunker import ChunkerParams, keyed_table
+from engine.collection import point_id
 from engine.commit import CellForm, CommitForm
 from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
 from engine.ids import WriterId
@@ -35,12 +36,14 @@ from engine.manifest import (
     EntryRef,
     ManifestForm,
     ObjectKey,
+    PointForm,
     encode_manifest,
     entries_root,
     part_form,
     part_from,
     public_key_of,
 )
+from engine.pack import DirectoryFrame
 from engine.parts import REFERENCE_BYTES, Part
 from engine.run import RunPack, encode_run
 from engine.seal import ObjectClass, open_object, seal_object
@@ -49,9 +52,11 @@ from repository import ambient
 from repository.catalogs import WALK_COLUMNS, Catalog, merged_part
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure, looks_like_mail
-from repository.layout import cell_name, manifest_name, run_name
+from repository.layout import cell_name, manifest_name, pack_name, run_name
 from repository.packer import Packer
+from repository.points import PointDraft, put_point, read_point
 from repository.slices import Pending, Slice
+from repository.state import read_generation
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -95,6 +100,9 @@ class WriteSession:
         )
         self._slices: list[Slice] = []
         self._tag: str | None = None
+        self._begun = self._begun_before = (
+            0  # generations read when this turn and the one before it began
+        )
         self._cell: CellForm | None = None
         self._begin()
 
@@ -121,7 +129,12 @@ class WriteSession:
             before = None
         watermark = self._repository.state.generation.watermarks.get(self._writer, 0)
         self._swap(protocol.begin(before, self._writer, watermark))
-        self._repository.refresh()
+        self._begun = self._begun_before = self._repository.refresh().generation.number
+
+    @property
+    def writer(self) -> WriterId:
+        """Its permanent name."""
+        return self._writer
 
     def _swap(self, cell: CellForm, committed: CommitForm | None = None) -> None:
         """Put `cell` in place of the one we know. Fenced, or Unavailable if it is not known to have arrived."""
@@ -167,7 +180,7 @@ class WriteSession:
         plain = open_object(self._keys, ObjectClass.CELL, self._uuid, found, name)
         now = protocol.decode_cell(plain, self._writer)
         fenced = Fenced("the turn was revoked or taken over", code="turn-revoked")
-        if committed and protocol.has_committed(now, committed.turn, committed.manifest):
+        if committed and protocol.has_committed(now, committed):
             # the commit counts; whoever took the cell over ended this session all the same
             self._failure = fenced
             return True
@@ -209,7 +222,7 @@ class WriteSession:
         for part in parts:
             if part.generation in (self.generation, -1):
                 continue
-            if not self._intake.holds(part):
+            if not self._intake.holds(part.chunks):
                 raise Conflict("a part must be stored again", code="part-stale")
 
     @property
@@ -316,17 +329,12 @@ class WriteSession:
 
     def _commit(self, taken: list[tuple[Slice, Pending]]) -> Commit:
         before = self.bytes_stored
+        self._confirm_pending(taken)
         built = [self._entry(slice_, pending) for slice_, pending in taken]
-        packs = self._intake.flush((self._data, self._metadata))
-        runs = tuple(self._store_run(part) for part in _split(packs))
+        runs = self._flush_runs()
         entries = tuple(form for form, _ in built)
         manifest = self._store_manifest(runs, entries)
-        cell = self._cell
-        assert cell is not None
-        after = protocol.commit(cell, manifest, runs, go_on=True)
-        self._swap(after, after.commits[-1])
-        self._repository.refresh()
-        self._intake.committed()
+        self._publish(manifest, runs)
         with self._lock:
             refs = {}
             for index, ((slice_, pending), (_, catalog)) in enumerate(
@@ -338,6 +346,114 @@ class WriteSession:
             ended = {slice_ for slice_, pending in taken if pending.last}
             self._slices = [s for s in self._slices if s not in ended]
         return Commit(manifest, refs, self.bytes_stored - before)
+
+    def _confirm_pending(self, taken: Sequence[tuple[Slice, Pending]]) -> None:
+        """
+        Decide again what was decided in the turn before, if a generation came between. Fenced if it does not hold.
+
+        What a collection took away is not to be had in this session: its table of chunks says otherwise.
+        """
+        if self._begun == self._begun_before:
+            return
+        for slice_, pending in taken:
+            try:
+                if slice_.previous is not None:
+                    self._repository.entries.get(slice_.previous.ref)
+            except NotFound as error:
+                raise _collected() from error
+            if not self._intake.holds(pending.references()):
+                raise _collected()
+
+    def _flush_runs(self) -> tuple[str, ...]:
+        """Store what is queued, and the runs that name it. Fenced if a pack of the turn before was condemned meanwhile."""
+        packs = self._intake.flush((self._data, self._metadata))
+        names = {pack_name(pack.object_class, pack.pack) for pack in packs}
+        for number in range(self._begun_before + 1, self._begun + 1) if names else ():
+            passed = read_generation(self._repository.store, self._keys, self._uuid, number)
+            if passed.stub or not names.isdisjoint({*passed.condemned, *passed.dead}):
+                raise _collected()
+        return tuple(self._store_run(part) for part in _split(packs))
+
+    def copy_frame(self, object_class: ObjectClass, frame: DirectoryFrame, stored: bytes) -> None:
+        """Queue a sealed frame of another pack for `commit_copies`."""
+        self._raise_failure()
+        self._intake.copy_frame(frame, stored, self._packer_of(object_class))
+
+    def copy_chunks(
+        self, object_class: ObjectClass, data: bytes, chunk_spans: "array[int]", refs: bytes
+    ) -> None:
+        """Queue some chunks for `commit_copies`, although they are stored elsewhere."""
+        self._raise_failure()
+        self._intake.copy_chunks(data, chunk_spans, refs, self._packer_of(object_class))
+
+    def _packer_of(self, object_class: ObjectClass) -> Packer:
+        return self._data if object_class == ObjectClass.DATA_PACK else self._metadata
+
+    def commit_copies(self) -> None:
+        """Commit what was queued without entries: a collector's copies, which the index names from now on."""
+        with self._commit_lock:
+            self._raise_failure()
+            try:
+                self._publish(None, self._flush_runs())
+            except BaseException as error:
+                self._failure = as_failure(error)
+                raise
+
+    def _publish(
+        self, manifest: str | None, runs: tuple[str, ...], points: tuple[str, ...] = ()
+    ) -> None:
+        """Swap the cell: this turn is committed, the next one active. Then read what counts."""
+        cell = self._cell
+        assert cell is not None
+        made = CommitForm(cell.turn, manifest, runs, points)
+        watermark = self._repository.state.generation.watermarks.get(self._writer, 0)
+        self._swap(protocol.commit(cell, made, watermark, go_on=True), made)
+        self._begun_before, self._begun = self._begun, self._repository.refresh().generation.number
+        self._intake.committed()
+
+    def seal_point(self, draft: PointDraft) -> PointForm:
+        """
+        Commit the restore point of a job session; if one with its id is there already, that one counts.
+
+        An entry that a collection dropped since it was chosen gives way to the newest complete one of its object.
+
+        Raises: Fenced when the turn was revoked. UsageError for a bad id.
+        """
+        with self._commit_lock:
+            self._raise_failure()
+            repository = self._repository
+            repository.refresh()
+            sealed = [p for p in repository.state.points if point_id(p) == draft.id]
+            if not sealed:
+                entries = [self._live(ref) for ref in draft.entries]
+                sealed = [
+                    put_point(
+                        repository.store, self._keys, repository.id, self._uuid, draft, entries
+                    )
+                ]
+                try:
+                    self._publish(None, self._flush_runs(), tuple(sealed))
+                except BaseException as error:
+                    self._failure = as_failure(error)
+                    raise
+            return read_point(repository.store, self._keys, repository.id, self._uuid, sealed[0])
+
+    def _live(self, ref: EntryRef) -> Entry:
+        """The entry, or the newest complete one of its object if a collection dropped it. NotFound."""
+        entries = self._repository.entries
+        try:
+            return entries.get(ref)
+        except NotFound:
+            dropped = self._repository.load_manifest(ref.manifest).entries[
+                ref.index : ref.index + 1
+            ]
+            if not dropped:
+                raise
+            key = dropped[0].object
+            newest = entries.newest_complete(key.kind, key.id, dropped[0].workload)
+            if newest is None:
+                raise
+            return newest
 
     def _entry(self, slice_: Slice, pending: Pending) -> tuple[EntryForm, Catalog]:
         """The entry of a slice, its catalog parts stored."""
@@ -403,7 +519,7 @@ class WriteSession:
             writer=self._writer,
             turn=cell.turn,
             created_at=ambient.now(),
-            parents=tuple(c.manifest for c in cell.commits[-1:]),
+            parents=tuple(c.manifest for c in cell.commits if c.manifest is not None)[-1:],
             runs=runs,
             entries=entries,
             root=entries_root(entries),
@@ -530,6 +646,13 @@ class PartWriter:
     ) -> None:
         if error is None:
             self._part = self._finished()
+
+
+def _collected() -> Fenced:
+    return Fenced(
+        "a collection took away what this turn refers to: the work goes on from the last commit",
+        code="turn-revoked",
+    )
 
 
 def _split(packs: Sequence[RunPack]) -> list[list[RunPack]]:

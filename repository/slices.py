@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from engine.catalog import Row, table_of
+from engine.catalog import Row, decode_parts, table_of
 from engine.errors import Conflict
 from engine.manifest import EntryRef, ObjectKey
 from engine.parts import Part
@@ -34,6 +34,14 @@ class Pending:
         if not self.rows and not self.tables:
             return None
         return latest((*self.tables, table_of(self.rows)))
+
+    def references(self) -> bytes:
+        """References of all chunks in its rows."""
+        parts = [part for row in self.rows for part in row.parts]
+        for table in self.tables:
+            for packed in table.column("parts").to_pylist():
+                parts += decode_parts(packed)
+        return b"".join(part.chunks for part in parts)
 
 
 class Slice:

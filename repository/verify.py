@@ -36,10 +36,11 @@ from repository.layout import (
     manifest_name,
     pack_name,
     parse_pack_name,
+    point_name,
     run_name,
 )
 from repository.packcheck import PackCheck, PackFindings
-from repository.points import read_point
+from repository.points import Damaged
 from repository.scrub import intact
 
 if TYPE_CHECKING:
@@ -274,19 +275,20 @@ class _Verifier:
     def _points(self) -> None:
         """Restore points open, and their entries are live."""
         repository = self._repository
-        for name in self._sizes:
-            if not name.startswith(POINTS):
-                continue
-            self._report.points += 1
+        damaged: Damaged = {}
+        points = repository.read_points(repository.state.points, damaged)
+        self._report.points = len(points) + len(damaged)
+        for name, point in points.items():
             try:
-                point = read_point(
-                    repository.store, repository.keys, repository.id, repository.uuid, name
-                )
                 for entry in point.entries:
                     repository.entries.get(entry.entry)
             except BackupError as error:
-                self._report.add(name, error)
-                self._report.affected.append(f"restore point {name.removeprefix(POINTS)}")
+                damaged[point_name(name)] = error
+        for name, why in damaged.items():
+            self._report.add(name, why)
+            self._report.affected.append(f"restore point {name.removeprefix(POINTS)}")
+        held = {name for name in self._sizes if name.startswith(POINTS)}
+        self._report.unreferenced += len(held - {point_name(p) for p in repository.state.points})
 
 
 def _ids(joined: bytes) -> set[bytes]:

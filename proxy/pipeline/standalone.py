@@ -128,7 +128,7 @@ async def backup_organization(
             name = organization.name or organization.tenant_id
             task = _task(session, None, None, entries, name)
             task = msgspec.structs.replace(task, result="warning" if session.warned else "success")
-            session.point = await kept.run(seal, repository, task)
+            session.point = await seal(kept, task)
     return session
 
 

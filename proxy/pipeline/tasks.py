@@ -15,7 +15,7 @@ from proxy.pipeline.context import TaskContext
 from proxy.pipeline.organizations import Organizations
 from proxy.pipeline.reporter import reporting
 from proxy.workloads.users import discover_users
-from repository import PointDraft, Repository, new_point_id
+from repository import PointDraft, new_point_id
 from repository.verify import VerifyReport
 
 __all__ = ["run_task", "seal"]
@@ -46,7 +46,7 @@ async def run_task(
         case "seal-point":
             secrets = await context.secrets(None, task.repository)
             kept = await _repository(task, secrets, keeper)
-            point = await kept.run(seal, kept.repository, task)
+            point = await seal(kept, task)
             await context.emit("finished", result="success", report=_point_report(point))
         case "verify":
             secrets = await context.secrets(None, task.repository)
@@ -77,19 +77,17 @@ async def _discover(task: Task, context: TaskContext, service: GraphService) -> 
     await context.emit("finished", result=result, report={"objects": len(found)})
 
 
-def seal(repository: Repository, task: Task) -> PointForm:
+async def seal(kept: KeptRepository, task: Task) -> PointForm:
     """
     Write the restore point of a session from the entries that its task names. Once per session, however often called.
 
     Raises:
-        NotFound: an entry is not in the repository.
+        NotFound: an entry is not in the repository, and no newer one of its object.
     """
-    repository.refresh()
-    refs = [EntryRef(entry.manifest, entry.index) for entry in task.entries]
-    entries = tuple(repository.entries.get(ref) for ref in refs)
+    refs = tuple(EntryRef(entry.manifest, entry.index) for entry in task.entries)
     name = task.job_name or task.organization_name
     point = task.point or new_point_id()
-    return repository.seal_point(PointDraft(point, name, task.session, task.result, entries))
+    return await kept.seal_point(PointDraft(point, name, task.session, task.result, refs))
 
 
 def _point_report(point: PointForm) -> dict[str, int | str]:

@@ -248,10 +248,9 @@ class _Import:
         self._slice.finish()
         self._session.commit()
         assert self._slice.entry is not None, "a finished slice is always committed"
-        entry = self._repository.entries.get(self._slice.entry)
         result = "warning" if self._result.problems else "success"
-        draft = PointDraft(new_point_id(), self._name, self._job_session, result, (entry,))
-        self._result.point = self._repository.seal_point(draft)
+        draft = PointDraft(new_point_id(), self._name, self._job_session, result, (self._slice.entry,))
+        self._result.point = self._session.seal_point(draft)
         self._result.bytes_stored = self._session.bytes_stored
         return self._result
 

@@ -14,7 +14,16 @@ from tools.reader.index import index_of_packs, index_of_runs
 from tools.reader.items import safe_name, write_items
 from tools.reader.keys import Keys, WrongPassphrase, open_keys
 from tools.reader.output import printable
-from tools.reader.state import ID_FORM, Entry, heads, load_manifest, load_points, read_state
+from tools.reader.state import (
+    ID_FORM,
+    Entry,
+    Point,
+    State,
+    heads,
+    load_manifest,
+    load_points,
+    read_state,
+)
 from tools.reader.trees import TreeWriter
 
 
@@ -27,6 +36,7 @@ class Restore:
         self.from_packs = from_packs
         self.complaints = 0
         self._manifests: dict[str, list[Entry]] = {}
+        self._state: State | None = None
 
     def complain(self, text: str) -> None:
         """Name what is damaged or missing."""
@@ -45,9 +55,10 @@ class Restore:
 
     def choose(self, wanted: str) -> list[Entry]:
         """Entries of the point wanted, or the heads; Damage: there is no such point."""
-        points = load_points(self.folder, self.keys, self.complain)
+        points = self._points()
         if wanted == "heads" or (wanted == "latest" and not points):
-            return heads(entry for m in self._known_manifests() for entry in self.entries_of(m))
+            known = self._known_manifests()
+            return heads((entry for m in known for entry in self.entries_of(m)), self._state)
         chosen = [p for p in points if wanted in ("latest", p.id)][-1:]
         if not chosen:
             raise Damage(f"there is no restore point {wanted}, or it is damaged")
@@ -65,11 +76,27 @@ class Restore:
         if self.from_packs:
             names = self.folder.names("manifest/", ID_FORM)
             return [name.partition("/")[2] for name in names]
-        return read_state(self.folder, self.keys, self.complain).manifests
+        return self.state.manifests
+
+    @property
+    def state(self) -> State:
+        """Cells and the newest generation, read once."""
+        if self._state is None:
+            self._state = read_state(self.folder, self.keys, self.complain)
+        return self._state
+
+    def _points(self) -> list[Point]:
+        """Those of the state; without the index all there are."""
+        if self.from_packs:
+            found = self.folder.names("point/", "[0-9a-f]{16}-[0-9a-f]{16}")
+            names = [name.partition("/")[2] for name in found]
+        else:
+            names = self.state.points
+        return load_points(self.folder, self.keys, names, self.complain)
 
     def show(self) -> None:
         """List restore points and heads."""
-        for point in load_points(self.folder, self.keys, self.complain):
+        for point in self._points():
             line = f"{point.id}  {point.created_at}  {point.result}  {printable(point.name)}"
             sys.stdout.write(line + "\n")
             for manifest, number in point.entries:
@@ -84,8 +111,7 @@ class Restore:
         if self.from_packs:
             index = index_of_packs(self.folder, self.keys, self.complain)
         else:
-            state = read_state(self.folder, self.keys, self.complain)
-            index = index_of_runs(self.folder, self.keys, state.runs, self.complain)
+            index = index_of_runs(self.folder, self.keys, self.state.runs, self.complain)
         content = Content(self.folder, self.keys, index)
         destination.mkdir(parents=True, exist_ok=True)
         for entry in entries:

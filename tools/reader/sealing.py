@@ -1,6 +1,7 @@
 """Sections "Header" and "Sealing": AES-256-GCM with keys that occur once."""
 
 import struct
+import zlib
 from dataclasses import dataclass
 
 import zstandard

@@ -21,10 +21,23 @@ Complain = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Ids of the manifests and index runs that count."""
+    """
+    What counts: ids of manifests and index runs, names of restore points.
+
+    `dropped`: of manifests, the numbers of the entries that do not count. `parents`: of entries, where they are not those
+    of the manifest.
+    """
 
     manifests: list[str]
     runs: list[str]
+    points: list[str]
+    dropped: dict[str, list[int]]
+    parents: dict[tuple[str, int], tuple[tuple[str, int], ...]]
+    items_from_ns: int | None
+
+    def is_dropped(self, place: tuple[str, int]) -> bool:
+        """Whether a collector took an entry away."""
+        return place[1] in self.dropped.get(place[0], ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,7 @@ def read_state(folder: Folder, keys: Keys, complain: Complain) -> State:
         complaints.clear()
         state = _read_once(folder, keys, complaints.append)
         named = [f"manifest/{m}" for m in state.manifests] + [f"run/{r}" for r in state.runs]
+        named += [f"point/{p}" for p in state.points]
         if all((folder.root / name).is_file() for name in named):
             break
     for complaint in complaints:
@@ -74,15 +88,29 @@ def _read_once(folder: Folder, keys: Keys, complain: Complain) -> State:
     newest = _open_all(
         folder, keys, reversed(list(folder.names("gc/", "[0-9]{10}"))), GENERATION, complain, 1
     )
-    generation = newest[0] if newest else {"manifests": [], "runs": [], "watermarks": {}}
-    manifests = dict.fromkeys(generation["manifests"])
-    runs = dict.fromkeys(generation["runs"])
+    generation: dict[str, Any] = newest[0] if newest else {}
+    manifests = dict.fromkeys(generation.get("manifests", ()))
+    runs = dict.fromkeys(generation.get("runs", ()))
+    points = dict.fromkeys(generation.get("points", ()))
+    watermarks = generation.get("watermarks", {})
     for cell in cells:
         for commit in cell["commits"]:
-            if commit["turn"] > generation["watermarks"].get(cell["writer"], 0):
-                manifests[commit["manifest"]] = None
+            if commit["turn"] > watermarks.get(cell["writer"], 0):
+                if commit["manifest"] is not None:
+                    manifests[commit["manifest"]] = None
                 runs.update(dict.fromkeys(commit["runs"]))
-    return State(list(manifests), list(runs))
+                points.update(dict.fromkeys(commit["points"]))
+    parents = {
+        _place(changed["entry"]): tuple(_place(parent) for parent in changed["parents"])
+        for changed in generation.get("lineage", ())
+    }
+    dropped = generation.get("dropped", {})
+    since = generation.get("items_from_ns")
+    return State(list(manifests), list(runs), list(points), dropped, parents, since)
+
+
+def _place(entry: dict[str, Any]) -> tuple[str, int]:
+    return entry["manifest"], entry["index"]
 
 
 def _open_all(
@@ -122,28 +150,31 @@ def load_manifest(folder: Folder, keys: Keys, manifest: str) -> list[Entry]:
         raise Damage(f"{name}: {error}") from error
 
 
-def load_points(folder: Folder, keys: Keys, complain: Complain) -> list[Point]:
-    """All restore points that open, oldest first."""
-    points: list[Point] = []
-    for name in folder.names("point/", "[0-9a-f]{16}"):
+def load_points(
+    folder: Folder, keys: Keys, names: Iterable[str], complain: Complain
+) -> list[Point]:
+    """The restore points of these names that open, each id once, oldest first."""
+    points: dict[str, Point] = {}
+    for name in (f"point/{name}" for name in names):
         try:
             plain = open_object(keys, name, folder.read(name), POINT)
             body = _verified(keys, plain, b"strongroom point v1\0")
-            if f"point/{body['id']}" != name:
+            if body["id"] != name.removeprefix("point/").partition("-")[0]:
                 raise Damage("has the id of another")
             places = tuple((e["entry"]["manifest"], e["entry"]["index"]) for e in body["entries"])
-            points.append(
-                Point(body["id"], body["name"], body["created_at"], body["result"], places)
+            points[body["id"]] = Point(
+                body["id"], body["name"], body["created_at"], body["result"], places
             )
         except (Damage, ValueError, KeyError, TypeError) as error:
             complain(f"{name}: {error}")
-    return sorted(points, key=lambda point: point.created_at)
+    return sorted(points.values(), key=lambda point: point.created_at)
 
 
-def heads(entries: Iterable[Entry]) -> list[Entry]:
-    """The newest entry of every object and workload: one that is no entry's parent."""
-    known = list(entries)
-    overtaken = {place for entry in known for place in entry.parents}
+def heads(entries: Iterable[Entry], state: State | None) -> list[Entry]:
+    """The newest entry of every object and workload: one that is no entry's parent. Without a state all entries count."""
+    known = [e for e in entries if state is None or not state.is_dropped(e.place)]
+    changed = {} if state is None else state.parents
+    overtaken = {place for entry in known for place in changed.get(entry.place, entry.parents)}
     newest: dict[tuple[str, str, str], Entry] = {}
     for entry in sorted(known, key=lambda entry: entry.created_at):
         if entry.place not in overtaken:

@@ -17,10 +17,10 @@ def test_a_first_turn_and_its_commit() -> None:
     """The first turn is 1; a commit ends it and begins the next in one step, or rests."""
     cell = commit.begin(None, "w", 0)
     assert (cell.turn, cell.state, cell.commits) == (1, "active", ())
-    going = commit.commit(cell, M1, ("cc" * 32,), go_on=True)
+    going = commit.commit(cell, CommitForm(1, M1, ("cc" * 32,)), 0, go_on=True)
     assert (going.turn, going.state) == (2, "active")
     assert going.commits == (CommitForm(1, M1, ("cc" * 32,)),)
-    resting = commit.commit(going, M2, (), go_on=False)
+    resting = commit.commit(going, CommitForm(2, M2, ()), 0, go_on=False)
     assert (resting.turn, resting.state, len(resting.commits)) == (2, "idle", 2)
 
 
@@ -29,7 +29,7 @@ def test_only_an_active_turn_commits() -> None:
     for state in ("idle", "revoked", "closed"):
         cell = CellForm("w", 3, state, ())  # type: ignore[arg-type]
         with pytest.raises(Fenced) as caught:
-            commit.commit(cell, M1, (), go_on=True)
+            commit.commit(cell, CommitForm(3, M1, ()), 0, go_on=True)
         assert caught.value.code == "turn-revoked"
     with pytest.raises(Fenced) as caught:
         commit.begin(CellForm("w", 3, "closed", ()), "w", 0)
@@ -57,11 +57,19 @@ def test_rest_ends_a_turn_without_a_commit() -> None:
 
 
 def test_a_lost_answer_is_found_in_the_cell() -> None:
-    """The commit of a turn is known by turn and manifest, both."""
+    """The commit of a turn is known by turn and content, both."""
     cell = f.cell()
-    assert commit.has_committed(cell, 3, "ab" * 32)
-    assert not commit.has_committed(cell, 3, "cd" * 32)
-    assert not commit.has_committed(cell, 4, "ab" * 32)
+    assert commit.has_committed(cell, cell.commits[0])
+    for other in (CommitForm(3, "cd" * 32, ()), msgspec.structs.replace(cell.commits[0], turn=4)):
+        assert not commit.has_committed(cell, other)
+
+
+def test_a_commit_drops_what_was_folded() -> None:
+    """A session that goes on for days does not gather commits; an older turn than the cell's is refused."""
+    cell = commit.commit(f.cell(), CommitForm(6, M1, ()), 3, go_on=True)
+    assert [c.turn for c in cell.commits] == [5, 6]
+    with pytest.raises(Fenced):
+        commit.commit(f.cell(), CommitForm(5, M1, ()), 3, go_on=True)
 
 
 def test_commits_at_or_below_the_watermark_do_not_count() -> None:

@@ -83,7 +83,7 @@ def test_any_failing_operation_of_a_commit(
                 entry = commit_files(repository, session, SECOND)
                 promised |= SECOND
                 repository.seal_point(
-                    PointDraft("0123456789abcdef", "p", "job", "success", (entry,))
+                    PointDraft("0123456789abcdef", "p", "job", "success", (entry.ref,))
                 )
         except Unavailable:
             failed = True
@@ -335,8 +335,12 @@ def test_statistics_are_sane(store: MemoryStore, repository: Repository) -> None
         entries = [
             commit_files(repository, session, {"x": data}, object_key(f"u{n}")) for n in range(4)
         ]
-    repository.seal_point(PointDraft("0123456789abcdef", "p", "job", "success", tuple(entries)))
-    repository.seal_point(PointDraft("0123456789abcdef", "p", "job", "success", tuple(entries)))
+    repository.seal_point(
+        PointDraft("0123456789abcdef", "p", "job", "success", tuple(e.ref for e in entries))
+    )
+    repository.seal_point(
+        PointDraft("0123456789abcdef", "p", "job", "success", tuple(e.ref for e in entries))
+    )
     found = statistics(repository)
     assert (found.points, found.items, found.item_bytes) == (1, 4, 800_000)
     assert found.objects == len(store.objects)

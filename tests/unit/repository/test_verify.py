@@ -38,7 +38,7 @@ def filled(store: MemoryStore, open_repo: OpenRepository) -> MemoryStore:
         mails = {"mail": mail(attachment(2100))}
         second = commit_files(repository, session, mails, object_key("user"))
         repository.seal_point(
-            PointDraft("0123456789abcdef", "p", "job", "success", (first, second))
+            PointDraft("0123456789abcdef", "p", "job", "success", (first.ref, second.ref))
         )
     return store
 
@@ -244,7 +244,9 @@ def test_a_damaged_restore_point_is_named_and_others_are_checked(
     repository = open_repo(filled)
     entry = head(repository, TREE)
     assert entry is not None
-    good = repository.seal_point(PointDraft("fedcba9876543210", "q", "job-2", "success", (entry,)))
+    good = repository.seal_point(
+        PointDraft("fedcba9876543210", "q", "job-2", "success", (entry.ref,))
+    )
     bad = next(n for n in filled.objects if n.startswith("point/") and good.id not in n)
     filled.objects[bad] = filled.objects[bad][:-1]
     report = repository.verify("listing")
