@@ -1,10 +1,63 @@
-"""Key objects of a repository: make them, open one with a passphrase."""
+"""
+The key ring of a repository on its store: found, opened, changed (docs/decisions/0014).
 
-from engine.errors import BackupError, Corruption, Denied, Unavailable
-from engine.keys import KEY_BYTES, SALT_BYTES, EpochKeys, KdfCost, KeySet, unwrap, wrap
+Each change is one create-only put of the next ring, which is its commit point; then come the second copy and the removal of
+older rings. Whoever lost a race reads again and goes on.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from engine.errors import (
+    BackupError,
+    Conflict,
+    Corruption,
+    Denied,
+    InternalError,
+    NotFound,
+    Unavailable,
+    UsageError,
+)
+from engine.keyring import Key, KeyForm, Ring, RingForm, open_ring, read_ring, seal_ring
+from engine.keys import KEY_BYTES, EpochKeys, KeySet
 from repository.ambient import random_bytes
 from repository.blobstore.protocol import BlobStore
+from repository.keymemory import KeyMemory
 from repository.layout import KEYS
+from repository.unlocking import Credential, unlock
+
+COPIES = ("a", "b")
+ATTEMPTS_MAX = 5
+_NAME = re.compile(re.escape(KEYS) + r"([0-9]{10})-[ab]")
+
+
+def ring_name(number: int, copy: str = "a") -> str:
+    """keys/<ten digits>-<a or b>."""
+    return f"{KEYS}{number:010d}-{copy}"
+
+
+def check_ring(name: str, stored: bytes) -> RingForm:
+    """A stored ring whose bytes and name are right. Corruption otherwise."""
+    form = read_ring(stored)
+    if name not in (ring_name(form.ring, copy) for copy in COPIES):
+        raise Corruption(f"{name} holds the key ring of another number", code="key-corrupt")
+    return form
+
+
+def ring_problems(store: BlobStore, names: Sequence[str]) -> Iterator[tuple[str, BackupError]]:
+    """What is wrong with stored rings: one that is damaged, or a copy of the newest that is missing."""
+    for name in names:
+        try:
+            check_ring(name, store.get(name))
+        except BackupError as error:
+            yield name, error
+    newest = max((_number(name) for name in names if _NAME.fullmatch(name)), default=0)
+    for name in (ring_name(newest, copy) for copy in COPIES if newest):
+        if name not in names:
+            yield name, NotFound("a copy of the key ring is missing", code="object-missing")
 
 
 def new_key_set(config_digest: bytes) -> KeySet:
@@ -13,45 +66,264 @@ def new_key_set(config_digest: bytes) -> KeySet:
         id_key=random_bytes(KEY_BYTES),
         chunker_key=random_bytes(KEY_BYTES),
         signing_seed=random_bytes(KEY_BYTES),
-        epochs={1: EpochKeys(random_bytes(KEY_BYTES), random_bytes(KEY_BYTES))},
+        epochs={1: _fresh_epoch()},
         config_digest=config_digest,
     )
 
 
-def add_key(
-    store: BlobStore, keys: KeySet, passphrase: str, repository: bytes, cost: KdfCost
-) -> str:
-    """Wrap the key set with one more passphrase; the name of the new object."""
-    name = f"{KEYS}{random_bytes(16).hex()}"
-    wrapped = wrap(keys, passphrase.encode(), random_bytes(SALT_BYTES), repository, cost)
-    store.put_new(name, wrapped)
-    return name
+def _fresh_epoch() -> EpochKeys:
+    return EpochKeys(random_bytes(KEY_BYTES), random_bytes(KEY_BYTES))
 
 
-def open_key_set(store: BlobStore, passphrase: str, repository: bytes) -> KeySet:
+def found_ring(store: BlobStore, keys: KeySet, key: Key, repository: bytes) -> None:
+    """Write the first ring of a new repository, with one key."""
+    stored = seal_ring(Ring(1, (key,), keys), repository, random_bytes)
+    for copy in COPIES:
+        store.put_new(ring_name(1, copy), stored)
+
+
+@dataclass(slots=True)
+class Change:
+    """A change that is durable, and what could not be tidied up behind it: older rings are still there."""
+
+    ring: int
+    left: list[BackupError] = field(default_factory=list)
+
+
+class _Epochs(dict[int, EpochKeys]):
+    """Epochs of a ring; one that came later is looked for, and does not become the one to write with."""
+
+    def __init__(
+        self, known: Mapping[int, EpochKeys], look: Callable[[int], EpochKeys | None]
+    ) -> None:
+        super().__init__(known)
+        self._look = look
+
+    def __missing__(self, number: int) -> EpochKeys:
+        found = self._look(number)
+        if found is None:
+            raise KeyError(number)
+        return found
+
+
+class Keyring:
+    """The newest ring as this process knows it, and the key it was opened with. Thread-safe."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        repository: bytes,
+        memory: KeyMemory,
+        form: RingForm,
+        credential: Credential,
+    ) -> None:
+        self._store = store
+        self._repository = repository
+        self._memory = memory
+        self._lock = threading.RLock()
+        memory.check(form.ring)
+        key, self._opening = unlock(form, credential, memory.key)
+        self.opened_with = key.id
+        self._take(open_ring(form, key, self._opening, repository))
+
+    def _take(self, ring: Ring) -> None:
+        self._ring = ring
+        keys = ring.key_set
+        self._keys = replace(keys, epochs=_Epochs(keys.epochs, self._look))
+        self._memory.remember(ring.number, self.opened_with)
+
+    @property
+    def ring(self) -> Ring:
+        """The newest ring read so far."""
+        return self._ring
+
+    @property
+    def keys(self) -> KeySet:
+        """Its key set. An epoch that it lacks is looked for in a newer ring, once for each time it is asked for."""
+        return self._keys
+
+    def renewed(self) -> KeySet:
+        """
+        The key set of the newest ring that is stored.
+
+        Raises: Denied(key-removed): the key this was opened with is not in it.
+        """
+        with self._lock:
+            form = read_newest(self._store)
+            if form.ring != self._ring.number:
+                self._memory.check(form.ring)
+                self._take(open_ring(form, self._own(form), self._opening, self._repository))
+            return self._keys
+
+    def _own(self, form: RingForm) -> KeyForm:
+        for key in form.keys:
+            if key.id == self.opened_with and key.public_key == self._opening.public.hex():
+                return key
+        raise Denied(
+            "the key this repository was opened with has been removed: open it with another one",
+            code="key-removed",
+        )
+
+    def _look(self, number: int) -> EpochKeys | None:
+        with self._lock:
+            if number not in self._ring.key_set.epochs:
+                self.renewed()
+            return self._ring.key_set.epochs.get(number)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def find(self, text: str) -> Key:
+        """The key that an id or a unique beginning of one names. NotFound, UsageError."""
+        found = [key for key in self._ring.keys if text and key.id.startswith(text)]
+        if len(found) > 1:
+            raise UsageError(f"{text} is the beginning of several keys", code="key-ambiguous")
+        if not found:
+            raise NotFound(f"there is no key {text}: look at `repo key list`", code="key-not-found")
+        return found[0]
+
+    def add(self, key: Key) -> Change:
+        """One more key opens the repository. Conflict(key-exists) if its public half is there."""
+
+        def added(ring: Ring) -> Ring:
+            if any(other.public_key == key.public_key for other in ring.keys):
+                raise Conflict("this key opens the repository already", code="key-exists")
+            return replace(ring, keys=(*ring.keys, key))
+
+        return self._change(added)
+
+    def require_removable(self, key: Key) -> None:
+        """UsageError if the repository might be lost without this key."""
+        if len(self._ring.keys) == 1:
+            raise UsageError(
+                "this is the last key of the repository: add another one first", code="key-last"
+            )
+        if key.id == self.opened_with:
+            raise UsageError(
+                "this key opened the repository just now: open it with one that stays, which shows that it works",
+                code="key-in-use",
+            )
+
+    def remove(self, key_id: str) -> Change:
+        """
+        A key opens the repository no more. It does not undo what its holder has copied; see `rotate`.
+
+        Raises: NotFound. UsageError(key-last, key-in-use): nobody can be sure that another key works.
+        """
+
+        def removed(ring: Ring) -> Ring:
+            key = self.find(key_id)
+            self.require_removable(key)
+            return replace(ring, keys=tuple(k for k in ring.keys if k.id != key.id))
+
+        return self._change(removed)
+
+    def rotate(self) -> Change:
+        """A new epoch: write sessions that begin from now on seal with keys that no earlier ring holds."""
+
+        def rotated(ring: Ring) -> Ring:
+            keys = ring.key_set
+            epochs = {**keys.epochs, keys.newest_epoch + 1: _fresh_epoch()}
+            return replace(ring, key_set=replace(keys, epochs=epochs))
+
+        return self._change(rotated)
+
+    def _change(self, build: Callable[[Ring], Ring]) -> Change:
+        with self._lock:
+            for _ in range(ATTEMPTS_MAX):
+                self.renewed()
+                ring = replace(build(self._ring), number=self._ring.number + 1)
+                stored = seal_ring(ring, self._repository, random_bytes)
+                self._require_opening(stored, ring)
+                if self._put(ring_name(ring.number), stored):
+                    self._take(ring)
+                    return Change(ring.number, self._tidy(ring.number, stored))
+        raise Conflict("the keys change all the time: try again", code="keys-changed")
+
+    def _require_opening(self, stored: bytes, ring: Ring) -> None:
+        """A ring that its own author could not open must not be stored."""
+        form = read_ring(stored)
+        if open_ring(form, self._own(form), self._opening, self._repository) != ring:
+            raise InternalError("a new key ring does not open: nothing was changed")
+
+    def _put(self, name: str, stored: bytes) -> bool:
+        """Store; False if somebody else was first. A lost answer is settled by what is there."""
+        try:
+            self._store.put_new(name, stored)
+        except (Conflict, Unavailable) as error:
+            try:
+                found = self._store.get(name)
+            except NotFound:
+                raise error from None
+            return found == stored
+        return True
+
+    def _tidy(self, number: int, stored: bytes) -> list[BackupError]:
+        """The second copy, then away with older rings; what fails is told and tried again at the next change."""
+        left: list[BackupError] = []
+        try:
+            self._put(ring_name(number, "b"), stored)
+        except BackupError as error:
+            left.append(error)
+        try:
+            older = [name for name in _names(self._store) if _number(name) < number]
+        except BackupError as error:
+            return [*left, error]
+        for name in older:
+            try:
+                self._store.delete(name)
+            except BackupError as error:
+                left.append(error)
+        return left
+
+
+def _names(store: BlobStore) -> list[str]:
+    return [blob.name for blob in store.list(KEYS) if _NAME.fullmatch(blob.name)]
+
+
+def _number(name: str) -> int:
+    return int(name[len(KEYS) :][:10])
+
+
+def read_newest(store: BlobStore) -> RingForm:
     """
-    The key set that a passphrase opens.
+    The newest ring of a store, checked, not opened.
+
+    Raises: Corruption: there is none, or both copies are damaged. Unsupported: a newer program's.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        names = _names(store)
+        newest = [name for name in names if _number(name) == max(map(_number, names))]
+        failure: Corruption | None = None
+        for name in newest:
+            try:
+                return check_ring(name, store.get(name))
+            except NotFound:
+                continue  # a newer ring has come
+            except Corruption as error:
+                failure = failure or Corruption(f"{name}: {error.message}", code=error.code)
+        if failure is not None:
+            raise failure
+        if not newest:
+            raise Corruption(
+                "the repository has no key ring: put keys/ back from a copy of the repository",
+                code="keys-missing",
+            )
+    raise Conflict("the keys change all the time: try again", code="keys-changed")
+
+
+def open_keyring(
+    store: BlobStore, credential: Credential, repository: bytes, state_dir: Path
+) -> Keyring:
+    """
+    Open the newest ring of a store.
+
+    Args:
+        credential: passphrase or typed recovery secret, private key, or key of a key service.
+        state_dir: folder of this repository in the state folder.
 
     Raises:
-        Denied: no key takes the passphrase. Corruption: no key is whole, or it is of another repository. Unavailable: one takes
-            more memory than there is.
+        Denied: no key fits. UsageError(recovery-mistyped). Corruption: no ring is whole, or it is of another repository, or
+            older than this machine has seen. Unavailable: a key takes more memory than there is.
     """
-    failures: list[BackupError] = []
-    for blob in store.list(KEYS):
-        try:
-            return unwrap(store.get(blob.name), passphrase.encode(), repository)
-        except (Denied, Corruption, Unavailable) as error:
-            failures.append(error)
-    for failure in failures:
-        if isinstance(failure, Unavailable) or failure.code == "key-foreign":
-            raise failure
-    wrong = [error for error in failures if isinstance(error, Denied)]
-    if wrong:
-        raise Denied(
-            "the passphrase is wrong: give the one that was chosen when the repository was made",
-            code="passphrase-wrong",
-        )
-    raise Corruption(
-        "the repository has no key that can be read: put back keys/ from a copy of the repository",
-        code="keys-missing",
-    )
+    memory = KeyMemory(state_dir / "keys.json")
+    return Keyring(store, repository, memory, read_newest(store), credential)

@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Self
 
 from blake3 import blake3
 
-from engine.errors import BackupError, Conflict, Corruption, NotFound, UsageError
+from engine.errors import BackupError, Conflict, Corruption, NotFound
 from engine.ids import WriterId, writer_id
-from engine.keys import KdfCost, KeySet
+from engine.keys import KdfCost
 from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
 from engine.parts import Part
 from engine.seal import ObjectClass, open_object
@@ -26,7 +26,7 @@ from repository.blobstore.addresses import create_store, open_store
 from repository.blobstore.protocol import BlobStore
 from repository.entries import Entries, Entry
 from repository.index import Index
-from repository.keyring import add_key, new_key_set, open_key_set
+from repository.keyring import Keyring, found_ring, new_key_set, open_keyring
 from repository.layout import CONFIG, PROBE, manifest_name, run_name
 from repository.points import Damaged, PointDraft, read_points, resolve_point, seal_point
 from repository.reader import Reader
@@ -39,6 +39,7 @@ from repository.settings import (
     read_config,
 )
 from repository.state import State, read_state
+from repository.unlocking import Credential, check_passphrase, passphrase_key
 from repository.witness import Witness, state_unusable
 
 if TYPE_CHECKING:
@@ -51,22 +52,24 @@ if TYPE_CHECKING:
 
 REFRESH_ATTEMPTS_MAX = 5
 IDENTITIES_MAX = 64
-PASSPHRASE_CHARACTERS_MIN = 8
 
 
 class Repository:
     """See the module head. Made by `create_repository` and `open_repository`."""
 
-    def __init__(self, store: BlobStore, keys: KeySet, config: ConfigForm, places: Places) -> None:
+    def __init__(
+        self, store: BlobStore, keyring: Keyring, config: ConfigForm, places: Places
+    ) -> None:
         self.store = store
-        self.keys = keys
+        self.keyring = keyring
+        self.keys = keyring.keys
         self.config = config
         self.id = config.repository
         self.uuid = bytes.fromhex(config.repository)
         self._state_dir = places.state_dir / self.id
         self._witness = Witness(self._state_dir / "seen.json")
         self.index = Index(places.cache_dir / self.id / "index")
-        self.reader = Reader(store, keys, self.uuid, self.index)
+        self.reader = Reader(store, self.keys, self.uuid, self.index)
         self.entries = Entries()
         self._lock = threading.RLock()
         self._state: State | None = None
@@ -207,6 +210,7 @@ class Repository:
         """
         from repository.session import WriteSession
 
+        self.keys = self.keyring.renewed()  # whoever rotated wants new data under the new epoch
         try:
             writer, lock = self._identity(identity)
         except OSError as error:
@@ -284,40 +288,37 @@ def initialize(
     swaps = probe_compare_and_swap(store)
     config = new_config(repository.hex(), ambient.now(), compare_and_swap=swaps, padding=padding)
     keys = new_key_set(blake3(config).digest())
-    add_key(store, keys, passphrase, repository, cost)
+    found_ring(store, keys, passphrase_key(passphrase, cost=cost), repository)
     store.put_new(CONFIG, config)  # last: without it there is no repository
 
 
-def check_passphrase(passphrase: str) -> None:
-    """UsageError unless the passphrase has at least PASSPHRASE_CHARACTERS_MIN characters."""
-    if len(passphrase) < PASSPHRASE_CHARACTERS_MIN:
-        raise UsageError(
-            f"the passphrase needs at least {PASSPHRASE_CHARACTERS_MIN} characters",
-            code="passphrase-short",
-        )
-
-
-def open_repository(address: str, passphrase: str, places: Places | None = None) -> Repository:
+def open_repository(
+    address: str, credential: Credential, places: Places | None = None
+) -> Repository:
     """
     Open the repository at `address`.
 
+    Args:
+        credential: passphrase or typed recovery secret, private key of a recipient, or key of a key service.
+
     Raises:
-        NotFound, UsageError: there is none. Denied: wrong passphrase. Unsupported: a newer program's. Corruption.
+        NotFound, UsageError: there is none. Denied: no key fits. Unsupported: a newer program's. Corruption.
     """
-    return open_on(open_store(address), passphrase, places or default_places())
+    return open_on(open_store(address), credential, places or default_places())
 
 
-def open_on(store: BlobStore, passphrase: str, places: Places) -> Repository:
+def open_on(store: BlobStore, credential: Credential, places: Places) -> Repository:
     """Open the repository on a store; errors as of `open_repository`."""
     stored = store.get(CONFIG)
     config = read_config(stored, store.describe())
-    keys = open_key_set(store, passphrase, bytes.fromhex(config.repository))
-    if keys.config_digest != blake3(stored).digest():
+    uuid = bytes.fromhex(config.repository)
+    keyring = open_keyring(store, credential, uuid, places.state_dir / config.repository)
+    if keyring.keys.config_digest != blake3(stored).digest():
         raise Corruption(
             "the config of the repository was changed or damaged: put it back from a copy",
             code="config-corrupt",
         )
-    return Repository(store, keys, config, places)
+    return Repository(store, keyring, config, places)
 
 
 def probe_compare_and_swap(store: BlobStore) -> bool:

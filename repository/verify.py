@@ -18,7 +18,6 @@ from cext import runs
 from engine.catalog import decode_parts
 from engine.errors import BackupError, NotFound
 from engine.ids import CHUNK_ID_BYTES, ObjectId
-from engine.keys import check_wrapped
 from engine.manifest import part_from
 from engine.pack import Directory
 from engine.parts import Part
@@ -27,6 +26,7 @@ from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.entries import Entry
 from repository.index import NOT_FOUND
+from repository.keyring import ring_problems
 from repository.layout import (
     KEYS,
     MANIFESTS,
@@ -141,12 +141,9 @@ class _Verifier:
         self._report.unreferenced = sum(
             1 for n in self._sizes if n.startswith((RUNS, MANIFESTS)) and n not in named
         )
-        for name in self._sizes:
-            if name.startswith(KEYS):
-                try:
-                    check_wrapped(self._repository.store.get(name))
-                except BackupError as error:
-                    self._report.add(name, error)
+        held = [name for name in self._sizes if name.startswith(KEYS)]
+        for name, error in ring_problems(self._repository.store, held):
+            self._report.add(name, error)
 
     def _hash(self, name: str) -> None:
         """Compare an object's bytes with its name."""

@@ -52,14 +52,13 @@ def info(
 ) -> int:
     """Version, keys, writers, restore points."""
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
-        keys = sum(1 for _ in opened.store.list("keys/"))
         document = {
             "repository": opened.id,
             "format": opened.config.format,
             "suite": opened.config.suite,
             "created_at": opened.config.created_at,
             "compare_and_swap": opened.config.compare_and_swap,
-            "keys": keys,
+            "keys": len(opened.keyring.ring.keys),
             "key_epoch": opened.keys.newest_epoch,
             "generation": opened.state.generation.number,
             "writers": {

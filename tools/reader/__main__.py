@@ -12,8 +12,10 @@ from tools.reader.content import Content
 from tools.reader.folder import Damage, Folder
 from tools.reader.index import index_of_packs, index_of_runs
 from tools.reader.items import safe_name, write_items
-from tools.reader.keys import Keys, WrongPassphrase, open_keys
+from tools.reader.keyfile import open_key_file
+from tools.reader.keys import Keys, Opening, WrongPassphrase, open_keys
 from tools.reader.output import printable
+from tools.reader.recovery import Mistyped
 from tools.reader.state import (
     ID_FORM,
     Entry,
@@ -143,7 +145,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--point", default="latest", help="an id, latest, or heads (newest of all)")
     parser.add_argument("--list", action="store_true", help="show restore points and heads")
     parser.add_argument("--from-packs", action="store_true", help="do without runs and cells")
-    parser.add_argument("--passphrase-file", type=Path)
+    parser.add_argument("--passphrase-file", type=Path, help="also a typed recovery secret")
+    parser.add_argument("--key-file", type=Path, help="private key of a recipient")
     options = parser.parse_args(words)
     destination = options.destination
     if (destination is None) != options.list:
@@ -164,12 +167,19 @@ def passphrase_of(options: argparse.Namespace) -> str:
     return os.environ.get("STRONGROOM_PASSPHRASE") or getpass.getpass("Passphrase: ")
 
 
+def secret_of(options: argparse.Namespace) -> str | Opening:
+    """What opens the repository."""
+    if options.key_file is not None:
+        return open_key_file(options.key_file, lambda: passphrase_of(options))
+    return passphrase_of(options)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run; the exit code."""
     options = parse(words)
     try:
         folder = Folder(options.repository)
-        keys, damaged = open_keys(folder, passphrase_of(options))
+        keys, damaged = open_keys(folder, secret_of(options))
         restore = Restore(folder, keys, from_packs=options.from_packs)
         for complaint in damaged:
             restore.complain(complaint)
@@ -177,7 +187,7 @@ def main(words: Sequence[str] | None = None) -> int:
             restore.show()
         else:
             restore.restore(restore.choose(options.point), options.destination)
-    except (Damage, WrongPassphrase, OSError, EOFError) as error:
+    except (Damage, WrongPassphrase, Mistyped, OSError, EOFError) as error:
         sys.stderr.write(printable(str(error)) + "\n")
         return 1
     if restore.complaints:

@@ -1,5 +1,6 @@
 """Every parser of stored bytes with bytes that are good: material of the fuzz tests."""
 
+import itertools
 import json
 import random
 from array import array
@@ -7,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import zstandard
 from blake3 import blake3
 
 from cext import mime
-from engine import commit, keys, manifest, recipe
+from engine import commit, keyfile, keyring, keys, manifest, recipe, recovery
 from engine.catalog import (
     decode_catalog_part,
     decode_parts,
@@ -43,7 +45,9 @@ from engine.seal import (
     seal_object,
 )
 from repository.settings import new_config, read_config
+from repository.unlocking import unlock
 from tests.fixtures import formats as f
+from tests.fixtures import keyrings as k
 
 HEADER = Header(ObjectClass.DATA_PACK, 2, f.UUID, f.SALT)
 NUMBERS = (0, 1, -1, 2**31, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 1.5, 1e308)
@@ -146,20 +150,37 @@ def signed(domain: bytes, decode: Callable[..., object]) -> Callable[[bytes], ob
     return lambda body: decode(manifest._sign(domain, body, f.SEED), f.UUID.hex(), f.SEED)
 
 
-WRAPPED = keys.wrap(f.KEYS, b"passphrase", f.SALT, f.UUID, keys.KdfCost(8, 1, 1))
-
-
-def unwrap_checked(data: bytes) -> object:
+def checked(data: bytes) -> bytes:
     """A stored key whose checksum is good."""
     try:
         form = json.loads(data)
         form["checksum"] = ""
         compact = json.dumps(form, separators=(",", ":"), ensure_ascii=False).encode()
         form["checksum"] = blake3(compact).hexdigest()
-        stored = json.dumps(form, indent=1, ensure_ascii=False).encode()
+        return json.dumps(form, indent=1, ensure_ascii=False).encode()
     except (ValueError, TypeError, RecursionError):
-        stored = data
-    return keys.unwrap(stored, b"passphrase", f.UUID)
+        return data
+
+
+def unlocked(data: bytes) -> object:
+    """A ring that every one of its keys tries to open; Corruption if none can."""
+    form = keyring.read_ring(data)
+    for key, kind in itertools.product(form.keys, k.OPENING):
+        if key.public_key == k.OPENING[kind].public.hex():
+            keyring.open_ring(form, key, k.OPENING[kind], f.UUID)
+    return unlock(form, "passphrase", "")
+
+
+SEALED = keyring._SealedForm(
+    keys.key_set_form(f.KEYS),
+    {key.id: keyring._MemberForm(key.member, key.label) for key in k.RING.keys},
+)
+PRIVATE = keyfile.encode_private_key(b"p" * 32, f.TIME, "good", f.SALT, k.CHEAP)
+RECIPIENT = keyfile.encode_recipient(b"p" * 32)
+
+
+def private_key(data: bytes) -> object:
+    return keyfile.open_private_key(keyfile.read_private_key(data), "good")
 
 
 # name -> its parser; behind seal and signature, what is inside is fuzzed as well
@@ -223,14 +244,22 @@ PARSERS: dict[str, Parser] = {
     "generation": Parser(
         commit.encode(f.generation()), lambda data: commit.decode_generation(data, 2), json=True
     ),
-    "key-set": Parser(keys.encode_key_set(f.KEYS), keys.decode_key_set, json=True),
-    "wrapped-key": Parser(
-        WRAPPED,
-        lambda data: keys.unwrap(data, b"passphrase", f.UUID),
-        authenticated=True,
+    "key-set": Parser(
+        msgspec.json.encode(SEALED),
+        lambda data: keyring.decode_sealed(keyring.read_ring(k.STORED), data),
         json=True,
     ),
-    "wrapped-key-checked": Parser(WRAPPED, unwrap_checked, json=True),
+    "key-ring": Parser(k.STORED, unlocked, authenticated=True, json=True),
+    "key-ring-checked": Parser(k.STORED, lambda data: unlocked(checked(data)), json=True),
+    "private-key": Parser(PRIVATE, private_key, authenticated=True, json=True),
+    "private-key-checked": Parser(PRIVATE, lambda data: private_key(checked(data)), json=True),
+    "recipient": Parser(
+        RECIPIENT.encode(), lambda data: keyfile.read_recipient(data.decode(errors="replace"))
+    ),
+    "recovery": Parser(
+        "\n".join(recovery.recovery_lines(k.RECOVERY)).encode(),
+        lambda data: recovery.read_recovery(data.decode(errors="replace")),
+    ),
     "config": Parser(
         new_config(f.UUID.hex(), f.TIME, compare_and_swap=True),
         lambda data: read_config(data, "here"),

@@ -15,12 +15,15 @@ from engine import commit, manifest
 from engine.catalog import encode_parts
 from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table
 from engine.frame import FrameCompressor, frame_identity, seal_frame
-from engine.keys import KdfCost, wrap
+from engine.keyfile import encode_private_key, encode_recipient
+from engine.keyring import seal_ring
 from engine.pack import encode_directory, seal_salvage_point, seal_tail
+from engine.recovery import recovery_lines
 from engine.run import encode_run
 from engine.seal import Header, ObjectClass, frame_cipher, open_object, seal_object
 from engine.version import FORMAT_VERSION
 from tests.fixtures import formats as f
+from tests.fixtures import keyrings as k
 
 FILE = Path(__file__).parents[2] / "golden" / "format-1.json"
 
@@ -59,7 +62,10 @@ def vectors() -> dict[str, object]:
         "point": manifest.encode_point(f.point(), f.SEED).hex(),
         "cell": commit.encode(f.cell()).decode(),
         "generation": commit.encode(f.generation()).decode(),
-        "key": wrap(f.KEYS, b"passphrase", f.SALT, f.UUID, KdfCost(8, 1, 1)).decode(),
+        "key_ring": seal_ring(k.RING, f.UUID, k.fixed_draw("ring")).decode(),
+        "private_key": encode_private_key(b"r" * 32, f.TIME, "good", f.SALT, k.CHEAP).decode(),
+        "recipient": encode_recipient(k.OPENING["recipient"].public),
+        "recovery": recovery_lines(k.RECOVERY),
     }
 
 

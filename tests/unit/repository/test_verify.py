@@ -169,6 +169,8 @@ def test_objects_that_are_cut_or_swapped_are_found(
     """An object cut short, emptied, or with the bytes of another of its kind."""
     names = sorted(n for n in filled.objects if n.startswith(kind))
     if how == "swapped":
+        if kind == "keys":  # its two objects are copies of each other
+            del names[1:]
         if len(names) < 2:
             others = [n for n in filled.objects if not n.startswith(kind)]
             names.append(others[0])
