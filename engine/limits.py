@@ -22,7 +22,12 @@ DIRECTORY_BYTES_MAX = 64 * MIB
 SALVAGE_INTERVAL_BYTES = 4 * MIB  # after so much a pack says again what is in it
 SALVAGE_ALIGNMENT_BYTES = 4 * KIB  # where a reader of a torn pack tries
 
+PARITY_SLICES = 32  # of a full stripe, which two parity slices protect
+PARITY_SLICE_BYTES = 64 * KIB
+PARITY_SLICE_BYTES_MIN = 128
+
 RUN_CHUNKS_MAX = 1 << 20
+RUN_MERGED_CHUNKS_MAX = 1 << 22  # of a run that a collector merged; with its frames it fits in one object
 OBJECT_PLAIN_BYTES_MAX = 256 * MIB  # a sealed single-frame object, decompressed
 
 CATALOG_PARTS_PER_LEVEL_MAX = 8
@@ -33,4 +38,5 @@ NAME_BYTES_MAX = 1024  # of an object in the store
 assert CHUNK_WINDOW_BYTES <= CHUNK_BYTES_MIN < CHUNK_BYTES_NORMAL < CHUNK_BYTES_MAX
 assert CHUNK_BYTES_MAX <= FRAME_PLAIN_BYTES_MAX < METADATA_PACK_BYTES_TARGET
 assert PACK_CHUNKS_TARGET + FRAME_PLAIN_BYTES_MAX <= RUN_CHUNKS_MAX  # one run holds any pack
+assert 2 * PARITY_SLICES <= 255  # slices of a stripe: elements of the field but 0
 assert DATA_PACK_BYTES_TARGET + FRAME_STORED_BYTES_MAX + DIRECTORY_BYTES_MAX <= PACK_BYTES_MAX

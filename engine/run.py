@@ -32,7 +32,8 @@ MERGE_PIECES_BITS_MAX = 16
 _COUNTS = struct.Struct("<IIII")  # packs, salts, frames, chunks
 _PACK = struct.Struct("<32sB3x")
 _FRAME = struct.Struct("<I16sQIIIIIHBB")
-_FRAME_PLAIN_WORD = 8  # the plain size, counted in words of 4 bytes
+_FRAME_STORED_WORD = 7  # the stored size, counted in words of 4 bytes
+_FRAME_PLAIN_WORD = 8
 
 
 assert _COUNTS.size == COUNTS_BYTES
@@ -85,6 +86,14 @@ class Run:
     def chunk_count(self) -> int:
         """Number of chunks, each once."""
         return len(self.rows) // ROW_BYTES
+
+    def pack_bytes(self) -> list[int]:
+        """Stored bytes of the frames of each of its packs."""
+        words, step = self.frames.cast("I"), _FRAME.size // 4
+        sizes = [0] * len(self.packs)
+        for pack, size in zip(words[::step], words[_FRAME_STORED_WORD::step], strict=True):
+            sizes[pack] += size
+        return sizes
 
     def frame(self, number: int) -> RunFrame:
         """Frame `number` (0 .. frame_count - 1). Corruption if it is not there or cannot be."""

@@ -223,7 +223,7 @@ class Found:
         """The frame of a handle. Unavailable if the cache is damaged there."""
         return self._snapshot.place(handle)
 
-    def frame_chunks(self) -> "Counter[int]":
+    def frame_chunks(self) -> Counter[int]:
         """How many plain bytes of the chunks asked for lie in each frame, by handle."""
         held: Counter[int] = Counter()
         for handle, length in zip(self.frames, self.lengths, strict=True):
@@ -314,6 +314,16 @@ class Index:
     def pack_counts(self) -> dict[tuple[ObjectClass, ObjectId], int]:
         """Every pack in which chunks are found, with their number; each chunk counts once."""
         return dict(self._current().tally().packs)
+
+    def frame_bytes(self) -> dict[tuple[ObjectClass, ObjectId], int]:
+        """Stored bytes of all frames of every pack."""
+        found: Counter[tuple[ObjectClass, ObjectId]] = Counter()
+        for segment in self._current().segments:
+            for (pack, object_class), size in zip(
+                segment.run.packs, segment.run.pack_bytes(), strict=True
+            ):
+                found[object_class, pack] += size
+        return dict(found)
 
     @property
     def file_bytes(self) -> int:

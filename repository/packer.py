@@ -83,8 +83,8 @@ class OpenPack:
             self._write(self._header.encode())
             self._stack = held.pop_all()
 
-    def _write(self, data: bytes) -> None:
-        self._hashed.append(self._hashing.submit(self._hash.update, data))
+    def _write(self, data: bytes, *, body: bool = True) -> None:
+        self._hashed.append(self._hashing.submit(self._take, data, body=body))
         self._spool.write(data)
         self.size += len(data)
         if len(self._hashed) > PIECES_TO_HASH_MAX:
@@ -114,13 +114,14 @@ class OpenPack:
             frame.codec,
             header.salt,
         )
-        self._take(DirectoryFrame(info, refs), stored)
+        self._write_frame(DirectoryFrame(info, refs), stored)
 
     def append_sealed(self, frame: DirectoryFrame, stored: bytes) -> None:
         """Write a frame of another pack as it is sealed there: its salt and number come along in the directory."""
-        self._take(DirectoryFrame(replace(frame.info, offset=self.size), frame.refs), stored)
+        listed = DirectoryFrame(replace(frame.info, offset=self.size), frame.refs)
+        self._write_frame(listed, stored)
 
-    def _take(self, frame: DirectoryFrame, stored: bytes) -> None:
+    def _write_frame(self, frame: DirectoryFrame, stored: bytes) -> None:
         self._write(stored)
         self._frames.append(frame)
         self.chunks += len(frame.refs) // REFERENCE_BYTES

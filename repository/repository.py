@@ -8,19 +8,20 @@ sessions, catalogs and restore points. Thread-safe; one refresh at a time.
 import fcntl
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
 from blake3 import blake3
 
+from engine.collection import View, kept_points
 from engine.errors import BackupError, Conflict, Corruption, NotFound
 from engine.ids import WriterId, writer_id
-from engine.keys import KdfCost
+from engine.keys import SALT_BYTES, KdfCost
 from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
 from engine.parts import Part
-from engine.seal import ObjectClass, open_object
+from engine.seal import ObjectClass, open_object, seal_object
 from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
 from repository.blobstore.protocol import BlobStore
@@ -28,22 +29,24 @@ from repository.entries import Entries, Entry
 from repository.index import Index
 from repository.keyring import Keyring, found_ring, new_key_set, open_keyring
 from repository.layout import CONFIG, PROBE, manifest_name, run_name
-from repository.points import Damaged, PointDraft, read_points, resolve_point, seal_point
+from repository.points import Damaged, PointDraft, in_order, read_points, resolve_point
 from repository.reader import Reader
 from repository.settings import (
     ConfigForm,
     Padding,
+    Parity,
     Places,
     default_places,
     new_config,
     read_config,
 )
-from repository.state import State, read_state
+from repository.state import State, read_forgets, read_state
 from repository.unlocking import Credential, check_passphrase, passphrase_key
 from repository.witness import Witness, state_unusable
 
 if TYPE_CHECKING:
     from repository.catalogs import Catalog
+    from repository.collector import CollectLimits, CollectProgress, CollectReport
     from repository.session import WriteSession
     from repository.verify import Level, Progress, VerifyReport
 
@@ -68,7 +71,10 @@ class Repository:
         self.uuid = bytes.fromhex(config.repository)
         self._state_dir = places.state_dir / self.id
         self._witness = Witness(self._state_dir / "seen.json")
-        self.index = Index(places.cache_dir / self.id / "index")
+        self.scratch = (
+            places.cache_dir / self.id
+        )  # for caches and what a collection needs while it runs
+        self.index = Index(self.scratch / "index")
         self.reader = Reader(store, self.keys, self.uuid, self.index)
         self.entries = Entries()
         self._lock = threading.RLock()
@@ -108,7 +114,7 @@ class Repository:
             for attempt in range(1, REFRESH_ATTEMPTS_MAX + 1):
                 state = read_state(self.store, self.keys, self.uuid, self._witness.generation)
                 try:
-                    self.index.sync(state.runs, self._load_run)
+                    self.index.sync(state.runs, self.load_run)
                     self._take_manifests(state, last_attempt=attempt == REFRESH_ATTEMPTS_MAX)
                     break
                 except NotFound as error:
@@ -122,8 +128,8 @@ class Repository:
     def _take_manifests(self, state: State, *, last_attempt: bool) -> None:
         """Entries of the live manifests. A damaged one locks nobody out of the others: its entries say so."""
         known = self.entries.manifests
-        if set(known) - set(state.manifests):
-            fresh = Entries()
+        if self._state is None or self._state.generation.number != state.generation.number:
+            fresh = Entries(state.generation)
         else:
             fresh = self.entries
         for manifest in state.manifests:
@@ -145,8 +151,24 @@ class Repository:
             raise Corruption(f"{name} is damaged", code="object-corrupt")
         return open_object(self.keys, object_class, self.uuid, stored)
 
-    def _load_run(self, run: str) -> bytes:
+    def load_run(self, run: str) -> bytes:
+        """Plain bytes of an index run. NotFound, Corruption."""
         return self._load_sealed(ObjectClass.RUN, run_name(run))
+
+    def store_sealed(
+        self, object_class: ObjectClass, plain: bytes, name: Callable[[str], str]
+    ) -> str:
+        """Store a run or manifest; its id."""
+        salt = ambient.random_bytes(SALT_BYTES)
+        stored = seal_object(self.keys, object_class, self.uuid, salt, plain)
+        made = blake3(stored).hexdigest()
+        self.store.put_new(name(made), stored)
+        return made
+
+    @property
+    def seen_generation(self) -> int:
+        """The highest generation number that this machine has seen."""
+        return self._witness.generation
 
     def load_manifest(self, manifest: str) -> ManifestForm:
         """Read and check one manifest."""
@@ -159,7 +181,8 @@ class Repository:
         """Merged rows of an entry, or some columns of them."""
         from repository.catalogs import Catalog
 
-        return Catalog.load(entry.form.catalog, self.reader, columns)
+        since = self.state.generation.items_from_ns
+        return Catalog.load(entry.form.catalog, self.reader, columns, since)
 
     def checkpoint(self, entry: Entry) -> bytes | None:
         """The checkpoint stored with an entry."""
@@ -175,10 +198,19 @@ class Repository:
         return self.reader.read_all(part)
 
     def points(self, damaged: Damaged | None = None) -> list[PointForm]:
-        """All restore points that can be read, oldest first; the others are put into `damaged`."""
-        return read_points(
-            self.store, self.keys, self.id, self.uuid, {} if damaged is None else damaged
-        )
+        """
+        All restore points that can be read, oldest first; the others are put into `damaged`.
+
+        One that was forgotten is left out, though it goes with the next collection only.
+        """
+        forgets = read_forgets(self.store, self.keys, self.uuid)
+        view = View(forgets, self.state.cells, self.state.generation, ())
+        found = self.read_points(kept_points(view), {} if damaged is None else damaged)
+        return in_order(found.values())
+
+    def read_points(self, points: Iterable[str], damaged: Damaged) -> dict[str, PointForm]:
+        """Restore points by the names of their objects; those that cannot be read are put into `damaged`."""
+        return read_points(self.store, self.keys, self.id, self.uuid, points, damaged)
 
     def point(self, text: str) -> PointForm:
         """The restore point that a POINT argument names."""
@@ -186,8 +218,9 @@ class Repository:
         return resolve_point(self.points(damaged), text, damaged)
 
     def seal_point(self, draft: PointDraft) -> PointForm:
-        """Write the restore point of a session; a second time it is the same one."""
-        return seal_point(self.store, self.keys, self.id, self.uuid, draft)
+        """Write the restore point of a job session in a turn of its own, see `WriteSession.seal_point`."""
+        with self.write_session() as session:
+            return session.seal_point(draft)
 
     def verify(
         self, level: "Level" = "directory", progress: "Progress | None" = None
@@ -197,6 +230,50 @@ class Repository:
 
         self.refresh()
         return verify(self, level, progress)
+
+    # -- what goes -------------------------------------------------------------------------------
+
+    def forget(self, points: Sequence[str], *, items_from_ns: int | None = None) -> None:
+        """
+        Ask the next collection to drop restore points, and items created and modified before a time.
+
+        Args:
+            points: ids. items_from_ns: since 1970; a collection never takes it back.
+
+        Raises: NotFound: there is no such point. Conflict: one is held.
+        """
+        from repository.forgets import forget
+
+        forget(self, points, items_from_ns)
+
+    def hold(self, point: str, reason: str) -> None:
+        """Keep a restore point whatever is forgotten; it is held when this returns. NotFound."""
+        from repository.forgets import hold
+
+        hold(self, point, reason)
+
+    def release(self, point: str) -> None:
+        """End the hold of a restore point. NotFound if it is not held."""
+        from repository.forgets import release
+
+        release(self, point)
+
+    @property
+    def holds(self) -> Mapping[str, str]:
+        """Ids of the restore points that are held, and why."""
+        return self.state.generation.holds
+
+    def collect(
+        self,
+        *,
+        dry_run: bool = False,
+        limits: "CollectLimits | None" = None,
+        progress: "CollectProgress | None" = None,
+    ) -> "CollectReport":
+        """Give back the space of what nothing needs, see `repository.collector`."""
+        from repository.collector import Collector
+
+        return Collector(self, limits, progress).run(dry_run=dry_run)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -220,6 +297,17 @@ class Repository:
         except BaseException:
             lock.close()
             raise
+
+    def is_abandoned(self, writer: str) -> bool:
+        """Whether a writer is one of this machine's and no process uses it: its turn will not go on."""
+        path = self._state_dir / "identities" / writer
+        if not path.is_file():
+            return False
+        lock = _try_lock(path)
+        if lock is None:
+            return False
+        lock.close()
+        return True
 
     def _identity(self, identity: str | None) -> tuple[WriterId, IO[bytes]]:
         folder = self._state_dir / "identities"
@@ -268,25 +356,41 @@ def create_repository(
     places: Places | None = None,
     cost: KdfCost | None = None,
     padding: Padding = "padme",
+    parity: Parity | None = None,
 ) -> Repository:
     """
     Make an empty repository at `address` and open it.
+
+    Args:
+        parity: whether packs can be repaired from their own bytes; by default on a local disk only.
 
     Raises:
         Conflict: something is there. UsageError: the passphrase is too short.
     """
     check_passphrase(passphrase)
-    initialize(create_store(address), passphrase, cost or KdfCost(), padding)
+    initialize(create_store(address), passphrase, cost or KdfCost(), padding, parity)
     return open_repository(address, passphrase, places)
 
 
 def initialize(
-    store: BlobStore, passphrase: str, cost: KdfCost, padding: Padding = "padme"
+    store: BlobStore,
+    passphrase: str,
+    cost: KdfCost,
+    padding: Padding = "padme",
+    parity: Parity | None = None,
 ) -> None:
     """Make an empty repository on a store that is empty."""
     repository = ambient.random_bytes(16)
     swaps = probe_compare_and_swap(store)
-    config = new_config(repository.hex(), ambient.now(), compare_and_swap=swaps, padding=padding)
+    if parity is None:
+        parity = "off" if store.local_folder() is None else "on"
+    config = new_config(
+        repository.hex(),
+        ambient.now(),
+        compare_and_swap=swaps,
+        padding=padding,
+        parity=parity,
+    )
     keys = new_key_set(blake3(config).digest())
     found_ring(store, keys, passphrase_key(passphrase, cost=cost), repository)
     store.put_new(CONFIG, config)  # last: without it there is no repository

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
-from blake3 import blake3
 from typing_extensions import Buffer
 
 from engine import commit as protocol
@@ -114,6 +113,7 @@ class WriteSession:
             self._uuid,
             object_class,
             padded=repository.config.padding == "padme",
+            parity=repository.config.parity == "on",
         )
 
     # -- turns -----------------------------------------------------------------------------------
@@ -508,7 +508,7 @@ class WriteSession:
         return decode_catalog_part(self._repository.reader.read_all(part_from(part.part)))
 
     def _store_run(self, packs: Sequence[RunPack]) -> str:
-        return self._store_object(ObjectClass.RUN, encode_run(packs), run_name)
+        return self._repository.store_sealed(ObjectClass.RUN, encode_run(packs), run_name)
 
     def _store_manifest(self, runs: tuple[str, ...], entries: tuple[EntryForm, ...]) -> str:
         cell = self._cell
@@ -526,16 +526,7 @@ class WriteSession:
             public_key=public_key_of(self._keys.signing_seed),
         )
         plain = encode_manifest(form, self._keys.signing_seed)
-        return self._store_object(ObjectClass.MANIFEST, plain, manifest_name)
-
-    def _store_object(
-        self, object_class: ObjectClass, plain: bytes, name: Callable[[str], str]
-    ) -> str:
-        salt = ambient.random_bytes(SALT_BYTES)
-        stored = seal_object(self._keys, object_class, self._uuid, salt, plain)
-        made = blake3(stored).hexdigest()
-        self._repository.store.put_new(name(made), stored)
-        return made
+        return self._repository.store_sealed(ObjectClass.MANIFEST, plain, manifest_name)
 
     def close(self) -> None:
         """End the turn without a commit; nobody waits for an idle writer. Threads stop, the identity is free."""

@@ -1,0 +1,332 @@
+"""
+Marking: what the state needs, found from the restore points down to the packs.
+
+restore points and heads -> entries -> catalog parts and their live rows -> chunk ids -> one location each, through the
+index as it is now. Lists of packs are never believed. What cannot be read blocks the collection: nobody knows what it needs.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cext import runs
+from engine.catalog import decode_catalog_part, part_references
+from engine.collection import Live, Needs, View, items_from_ns, kept_points
+from engine.commit import LineageForm
+from engine.errors import BackupError, Corruption
+from engine.liveness import Link, live_entries, live_parents
+from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part_from
+from repository.catalogs import expired
+from repository.entries import Entries, Entry
+from repository.index import NOT_FOUND, Found, Index
+from repository.layout import manifest_name, pack_name, point_name, run_name
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+ROWS_AT_ONCE = 65536
+IDS_KEPT_MAX = 256  # id columns of catalog parts that are held while older parts are marked
+MARK_COLUMNS = ("id", "created_ns", "modified_ns", "kind", "parts", "removed")
+
+Progress = Callable[[int, int], None]  # catalog parts done, in all
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """
+    What one marking found.
+
+    Attributes:
+        needed_bytes: pack name -> stored bytes of its frames, each weighed with the share of it that is needed.
+        frame_bytes: pack name -> stored bytes of all its frames.
+        ids, found: needed chunks, each once, and the location of each that is kept.
+        entries_dropped: how many are live before and not after.
+    """
+
+    live: Live
+    needs: Needs
+    needed_bytes: Mapping[str, int]
+    frame_bytes: Mapping[str, int]
+    ids: bytes
+    found: Found
+    entries_dropped: int
+
+    def needed_in(self, packs: Collection[str]) -> dict[str, dict[int, set[bytes]]]:
+        """Of some packs: offset of each frame with needed chunks -> their ids."""
+        frames: dict[int, set[bytes]] = {}
+        for handle in set(self.found.frames):
+            if _pack_of(self.found, handle) in packs:
+                frames[handle] = set()
+        for number, handle in enumerate(self.found.frames):
+            if handle in frames:
+                frames[handle].add(self.ids[32 * number : 32 * number + 32])
+        inside: dict[str, dict[int, set[bytes]]] = {name: {} for name in packs}
+        for handle, ids in frames.items():
+            inside[_pack_of(self.found, handle)][self.found.place(handle).info.offset] = ids
+        return inside
+
+
+def _pack_of(found: Found, handle: int) -> str:
+    place = found.place(handle)
+    return pack_name(place.object_class, place.pack)
+
+
+class Marker:
+    """Marks one repository. Points and manifests that were read once are kept for the next marking."""
+
+    def __init__(self, repository: "Repository", index: Index, progress: Progress) -> None:
+        self._repository = repository
+        self._index = index
+        self._progress = progress
+        self._points: dict[str, PointForm] = {}
+        self._manifests: dict[str, ManifestForm] = {}
+
+    def mark(self, view: View) -> Marks:
+        """
+        What stays and what is needed, for the generation after `view`.
+
+        Raises: Corruption(collect-blocked) if something of the state cannot be read.
+        """
+        try:
+            return self._mark(view)
+        except Corruption as error:
+            if error.code == "collect-blocked":
+                raise
+            raise _blocked(str(error)) from error
+
+    def _mark(self, view: View) -> Marks:
+        kept = kept_points(view)
+        points = self._read_points(view, kept)
+        named = {entry.entry for point in points for entry in point.entries}
+        entries = self._entries(view, named)
+        everything = list(entries)
+        links = entries.links(everything)
+        live_refs = live_entries(links, named)
+        live = _live(entries, live_refs, links, kept)
+        staying = [entry for entry in everything if entry.ref in live_refs]
+        leaving = [entry for entry in everything if entry.ref not in live_refs]
+        self._index.sync(view.runs, self._repository.load_run)
+        before_ns = view.generation.items_from_ns
+        after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
+        condemned = view.generation.condemned
+        found = self._find(after, condemned)
+        needed_bytes = _needed_bytes(found)
+        held = {run_name(run) for run in view.runs} | needed_bytes.keys()
+        held |= {manifest_name(manifest) for manifest in live.manifests}
+        held |= {point_name(point) for point in kept}
+        earlier = held | _needed_bytes(self._find(before, condemned)).keys()
+        earlier |= {manifest_name(entry.ref.manifest) for entry in everything}
+        earlier |= {point_name(point) for point in view.points}
+        return Marks(
+            live=live,
+            needs=Needs(held, earlier),
+            needed_bytes=needed_bytes,
+            frame_bytes={pack_name(*key): size for key, size in self._index.frame_bytes().items()},
+            ids=after,
+            found=found,
+            entries_dropped=len(leaving),
+        )
+
+    # -- entries ---------------------------------------------------------------------------------
+
+    def _read_points(self, view: View, kept: Collection[str]) -> list[PointForm]:
+        damaged: dict[str, BackupError] = {}
+        wanted = [point for point in kept if point not in self._points]
+        self._points.update(self._repository.read_points(wanted, damaged))
+        if damaged:
+            name = min(damaged)
+            raise _blocked(f"{name}: {damaged[name]} (repair it, or forget this restore point)")
+        return [self._points[point] for point in kept]
+
+    def _entries(self, view: View, named: Collection[EntryRef]) -> Entries:
+        """Entries of the state, and those that a restore point named again after they were dropped."""
+        entries = Entries(view.generation, restored=named)
+        manifests = dict.fromkeys(view.generation.manifests)
+        manifests.update((c.manifest, None) for c in view.commits if c.manifest is not None)
+        manifests.update((entry.manifest, None) for entry in sorted(named, key=_place))
+        for manifest in manifests:
+            if manifest not in self._manifests:
+                self._manifests[manifest] = self._repository.load_manifest(manifest)
+            entries.add(manifest, self._manifests[manifest])
+        return entries
+
+    # -- chunks ----------------------------------------------------------------------------------
+
+    def _find(self, ids: bytes, condemned: Collection[str]) -> Found:
+        """One location of each chunk, not in a condemned pack if there is another. Corruption if one has none."""
+        found = self._index.find(
+            ids, lambda object_class, pack: pack_name(object_class, pack) not in condemned
+        )
+        if NOT_FOUND in found.frames:
+            at = found.frames.index(NOT_FOUND) * 32
+            raise _blocked(f"chunk {ids[at : at + 8].hex()} is in no index run")
+        return found
+
+    def _chunks(
+        self,
+        staying: Sequence[Entry],
+        leaving: Sequence[Entry],
+        after_ns: int | None,
+        before_ns: int | None,
+    ) -> tuple[bytes, bytes]:
+        """Ids of the chunks that stay needed, and of those that were needed before and are not now; each once."""
+        marked = _Ids()
+        uses = _uses(staying)
+        uses_before = _uses([*staying, *leaving])
+        for entry in staying:
+            marked.add(_own_references(entry))
+        was = _Ids(known=marked)
+        for entry in leaving:
+            was.add(_own_references(entry))
+        ids_of = _IdColumns(self._repository)
+        for number, (key, (part, later_before)) in enumerate(uses_before.items()):
+            table = self._load(part, MARK_COLUMNS)
+            later = uses[key][1] if key in uses else None
+            for rows in _pieces(table):
+                if later is not None:
+                    marked.add(part_references(_needed(rows, later, after_ns, ids_of)))
+                was.add(part_references(_needed(rows, later_before, before_ns, ids_of)))
+            self._progress(number + 1, len(uses_before))
+        return marked.joined(), was.joined()
+
+    def _load(self, part: CatalogPart, columns: Sequence[str]) -> pa.Table:
+        stored = self._repository.read_all(part_from(part.part))
+        return decode_catalog_part(stored, columns)
+
+
+class _Ids:
+    """Distinct chunk ids, without those that `known` has."""
+
+    def __init__(self, known: "_Ids | None" = None) -> None:
+        self._table = runs.IdTable()
+        self._known = known
+        self._pieces: list[bytes] = []
+
+    def add(self, references: bytes) -> None:
+        ids = runs.gather_ids(references)
+        new = self._table.add(ids)
+        self._pieces.append(b"".join(ids[32 * n : 32 * n + 32] for n in new))
+
+    def joined(self) -> bytes:
+        ids = b"".join(self._pieces)
+        if self._known is None:
+            return ids
+        absent = self._known._table.absent(ids)
+        return b"".join(ids[32 * n : 32 * n + 32] for n in absent)
+
+
+class _IdColumns:
+    """Id columns of catalog parts, the newest used kept."""
+
+    def __init__(self, repository: "Repository") -> None:
+        self._repository = repository
+        self._held: dict[str, pa.ChunkedArray] = {}
+
+    def get(self, part: CatalogPart) -> pa.ChunkedArray:
+        key = part.part.chunks
+        if key not in self._held:
+            if len(self._held) >= IDS_KEPT_MAX:
+                del self._held[next(iter(self._held))]
+            stored = self._repository.read_all(part_from(part.part))
+            self._held[key] = decode_catalog_part(stored, ("id",)).column("id")
+        return self._held[key]
+
+
+Later = tuple[CatalogPart, ...]  # parts of an entry that are newer than one of its parts
+Uses = dict[str, tuple[CatalogPart, list[Later]]]
+
+
+def _uses(entries: Iterable[Entry]) -> Uses:
+    """Every catalog part with what lies above it in the entries that have it; shortest first, each once."""
+    found: dict[str, tuple[CatalogPart, set[Later]]] = {}
+    for entry in entries:
+        parts = entry.form.catalog
+        for number, part in enumerate(parts):
+            found.setdefault(part.part.chunks, (part, set()))[1].add(parts[number + 1 :])
+    return {key: (part, sorted(later, key=len)) for key, (part, later) in found.items()}
+
+
+def _needed(
+    rows: pa.Table, later: Sequence[Later], from_ns: int | None, ids_of: _IdColumns
+) -> pa.ChunkedArray:
+    """The `parts` of the rows that some entry still has: not replaced by each one's later parts, removed or expired."""
+    gone: pa.Array | None = None  # places of rows that every entry so far has replaced
+    looked_at: list[Later] = []
+    for above in later:
+        if any(above[: len(known)] == known for known in looked_at):
+            continue  # more on top of what replaces no less
+        looked_at.append(above)
+        if not above:
+            gone = None
+            break
+        candidates = pa.array(range(rows.num_rows), pa.int64()) if gone is None else gone
+        ids = rows.column("id").take(candidates)
+        newer = pa.chunked_array(
+            [c for part in above for c in ids_of.get(part).chunks], pa.binary()
+        )
+        gone = candidates.filter(pc.is_in(ids, value_set=newer).combine_chunks())
+        if not len(gone):
+            break
+    wanted = pc.invert(rows.column("removed"))
+    if from_ns is not None:
+        wanted = pc.and_(wanted, pc.invert(expired(rows, from_ns)))
+    if gone is not None and len(gone):
+        places = pa.array(range(rows.num_rows), pa.int64())
+        wanted = pc.and_(wanted, pc.invert(pc.is_in(places, value_set=gone)))
+    return rows.column("parts").filter(wanted)
+
+
+def _pieces(table: pa.Table) -> Iterable[pa.Table]:
+    for start in range(0, table.num_rows, ROWS_AT_ONCE):
+        yield table.slice(start, ROWS_AT_ONCE).combine_chunks()
+
+
+def _own_references(entry: Entry) -> bytes:
+    """References of an entry's catalog parts and checkpoint."""
+    parts = [part_from(part.part) for part in entry.form.catalog]
+    parts += [part_from(entry.form.checkpoint)] if entry.form.checkpoint is not None else []
+    return b"".join(part.chunks for part in parts)
+
+
+def _needed_bytes(found: Found) -> dict[str, int]:
+    """By pack the stored bytes of its frames, each weighed with the share of it that was asked for."""
+    weighed: Counter[str] = Counter()
+    for handle, needed in found.frame_chunks().items():
+        info = found.place(handle).info
+        weighed[_pack_of(found, handle)] += info.stored_bytes * needed // max(1, info.plain_bytes)
+    return dict(weighed)
+
+
+def _live(
+    entries: Entries, live: Collection[EntryRef], links: Collection[Link], points: tuple[str, ...]
+) -> Live:
+    """What the next generation says of manifests, dropped entries and changed parents."""
+    manifests, dropped = [], {}
+    for manifest, form in entries.manifests.items():
+        gone = [n for n in range(len(form.entries)) if EntryRef(manifest, n) not in live]
+        if len(gone) < len(form.entries):
+            manifests.append(manifest)
+            if gone:
+                dropped[manifest] = tuple(gone)
+    changed = tuple(
+        LineageForm(entry, parents)
+        for entry, parents in sorted(live_parents(links, live).items(), key=lambda e: _place(e[0]))
+        if parents != entries.manifests[entry.manifest].entries[entry.index].parents
+    )
+    return Live(tuple(manifests), dropped, changed, points)
+
+
+def _place(entry: EntryRef) -> tuple[str, int]:
+    return entry.manifest, entry.index
+
+
+def _blocked(why: str) -> Corruption:
+    return Corruption(
+        f"nothing was collected, because it is not known what is needed: {why}; "
+        "`strongroom repo verify` says what is affected",
+        code="collect-blocked",
+    )
