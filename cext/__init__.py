@@ -33,8 +33,9 @@ digest = _kernel("digest")
 filebatch = _kernel("filebatch")
 gear = _kernel("gear")
 mime = _kernel("mime")
+parity = _kernel("parity")
 runs = _kernel("runs")
 spans = _kernel("spans")
 implementation = "reference" if gear.__name__.startswith("cext.reference") else "compiled"
 
-__all__ = ["digest", "filebatch", "gear", "implementation", "mime", "runs", "spans"]
+__all__ = ["digest", "filebatch", "gear", "implementation", "mime", "parity", "runs", "spans"]

@@ -1,12 +1,13 @@
 """
 Packs: immutable objects of sealed frames (docs/format.md, "Packs").
 
-    header 64 | frame 0 | frame 1 | ... | salvage point | frame n | ... | sealed directory | random fill | trailer 96
+    header 64 | frame 0 | frame 1 | ... | salvage point | frame n | ... | sealed directory | random fill | parity | trailer 96
 
 No length stands in clear. The directory (opened with the metadata key) lists frames and the chunk ids in each; the trailer
 seals where it is. A salvage point, after every few MiB, lists the frames since the one before it, for packs that are
-torn or whose directory is damaged. The fill brings the pack to a Padme size, so that its length says little. A pack is
-named by the BLAKE3 of its bytes, so that anyone can scrub it.
+torn or whose directory is damaged. The fill brings the pack to a Padme size, so that its length says little; parity
+(`engine.parity`) adds what that size demands, and repeats the trailer. A pack is named by the BLAKE3 of its bytes, so that
+anyone can scrub it.
 """
 
 import struct

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from engine.errors import Corruption, Unsupported
 from engine.keys import KeySet, derive
 from engine.limits import OBJECT_PLAIN_BYTES_MAX
+from engine.parity import protected, unprotected
 from engine.version import FORMAT_VERSION, SUITE, require_readable
 
 MAGIC = b"STRONGRM"
@@ -150,7 +151,7 @@ def seal_object(
     name: str = "",
 ) -> bytes:
     """
-    Stored bytes of a single-frame object: header, then the zstd-compressed plain bytes sealed as frame 0.
+    Stored bytes of a single-frame object: header, the zstd-compressed plain bytes sealed as frame 0, parity.
 
     Args:
         salt: 32 fresh random bytes.
@@ -160,7 +161,7 @@ def seal_object(
     head = header.encode()
     packed = zstandard.ZstdCompressor(level=3, write_content_size=True).compress(plain)
     cipher = AESGCM(derive(class_key(keys, header), "object", salt))
-    return head + cipher.encrypt(nonce(0), packed, head + name.encode())
+    return protected(head + cipher.encrypt(nonce(0), packed, head + name.encode()))
 
 
 def open_object(
@@ -177,9 +178,13 @@ def open_object(
         cipher = AESGCM(derive(class_key(keys, header), "object", header.salt))
     except (Corruption, Unsupported) as error:
         raise type(error)(f"{what}: {error.message}", code=error.code) from error
-    packed = open_sealed(
-        cipher, 0, stored[HEADER_BYTES:], stored[:HEADER_BYTES] + name.encode(), what
-    )
+    body = unprotected(stored)
+    if body is None:
+        raise Corruption(
+            f"{what} is damaged: `strongroom repo verify --repair` mends it if it can",
+            code="seal-broken",
+        )
+    packed = open_sealed(cipher, 0, body[HEADER_BYTES:], body[:HEADER_BYTES] + name.encode(), what)
     return expand(packed, OBJECT_PLAIN_BYTES_MAX, what)
 
 

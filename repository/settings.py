@@ -36,6 +36,7 @@ def default_places() -> Places:
 
 
 Padding = Literal["padme", "none"]  # whether a pack's length is rounded up, so that it says little
+Parity = Literal["on", "off"]  # whether a pack can be repaired from its own bytes
 
 
 class ChunkerForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,11 +59,17 @@ class ConfigForm(msgspec.Struct, frozen=True):
     compare_and_swap: bool
     chunker: ChunkerForm = ChunkerForm()
     padding: Padding = "padme"
+    parity: Parity = "off"
     features: dict[str, list[str]] = {}
 
 
 def new_config(
-    repository: str, created_at: str, *, compare_and_swap: bool, padding: Padding = "padme"
+    repository: str,
+    created_at: str,
+    *,
+    compare_and_swap: bool,
+    padding: Padding = "padme",
+    parity: Parity = "off",
 ) -> bytes:
     """Stored bytes of the configuration of a new repository."""
     form = ConfigForm(
@@ -73,6 +80,7 @@ def new_config(
         created_at,
         compare_and_swap,
         padding=padding,
+        parity=parity,
     )
     return msgspec.json.format(msgspec.json.encode(form), indent=1)
 

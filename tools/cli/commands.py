@@ -155,6 +155,11 @@ REPOSITORY = (
                 default="padme",
                 help="Round lengths of packs up, so that they say little (default: %(default)s)",
             ),
+            parameter(
+                "--parity",
+                choices=("on", "off"),
+                help="Some 6 %% more bytes, from which damaged packs are repaired (default: on for a local disk)",
+            ),
             *OPENING,
         ),
     ),

@@ -16,12 +16,14 @@ from tools.cli.output import (
 )
 
 PaddingChoice = Literal["padme", "none"]
+ParityChoice = Literal["on", "off"]
 LevelChoice = Literal["listing", "directory", "scrub", "read"]
 
 
 def init(
     repo: str,
     padding: PaddingChoice,
+    parity: ParityChoice | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -32,9 +34,15 @@ def init(
 
     secret = arguments.passphrase(passphrase_file, twice=True)
     places = arguments.places(cache_dir, state_dir)
-    with create_repository(repo, secret, places=places, padding=padding) as made:
+    with create_repository(repo, secret, places=places, padding=padding, parity=parity) as made:
         if json:
-            print_json({"repository": made.id, "compare_and_swap": made.config.compare_and_swap})
+            print_json(
+                {
+                    "repository": made.id,
+                    "compare_and_swap": made.config.compare_and_swap,
+                    "parity": made.config.parity,
+                }
+            )
             return DONE
         say(f"repository {made.id} is ready at {repo}")
         say("keep the passphrase safe: without it nothing can ever be read back")
@@ -58,6 +66,8 @@ def info(
             "suite": opened.config.suite,
             "created_at": opened.config.created_at,
             "compare_and_swap": opened.config.compare_and_swap,
+            "padding": opened.config.padding,
+            "parity": opened.config.parity,
             "keys": len(opened.keyring.ring.keys),
             "key_epoch": opened.keys.newest_epoch,
             "generation": opened.state.generation.number,

@@ -4,11 +4,13 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from blake3 import blake3
 
 from tools.reader.folder import Damage, Folder
 from tools.reader.keys import Keys, derive
+from tools.reader.parity import mend
 from tools.reader.sealing import (
     DATA_PACK,
     HEADER_BYTES,
@@ -50,22 +52,38 @@ class Frame:
 
 
 def read_frame(folder: Folder, keys: Keys, frame: Frame) -> bytes:
-    """Plain bytes of a frame: its chunks, joined."""
+    """Plain bytes of a frame: its chunks, joined; out of the mended pack if it does not open in the one there is."""
+    try:
+        return _open_frame(keys, frame, folder.read(frame.pack, frame.offset, frame.stored))
+    except Damage as error:
+        whole = mended_pack(folder, frame.pack)
+        if whole is None:
+            raise Damage(f"{frame.pack}: frame at {frame.offset}: {error}") from error
+        return _open_frame(keys, frame, whole[frame.offset : frame.offset + frame.stored])
+
+
+@lru_cache(maxsize=2)
+def mended_pack(folder: Folder, name: str) -> bytes | None:
+    """A damaged pack as it was, if its parity is enough."""
+    try:
+        stored = folder.read(name)
+    except Damage:
+        return None
+    return mend(stored, TRAILER_BYTES, lambda made: blake3(made).hexdigest() == name[-64:])
+
+
+def _open_frame(keys: Keys, frame: Frame, sealed: bytes) -> bytes:
     epoch = epoch_keys(keys, frame.epoch)
     class_key = epoch.data if frame.pack_class == DATA_PACK else epoch.metadata
     fields = (frame.identity, frame.plain, frame.codec, frame.dictionary, frame.epoch)
     data = b"srframe\0" + struct.pack("<HBB", 1, 1, frame.pack_class) + keys.repository
     data += struct.pack("<16sIBII", *fields)
-    try:
-        sealed = folder.read(frame.pack, frame.offset, frame.stored)
-        stored = unseal(derive(class_key, "frame", frame.salt), frame.ordinal, sealed, data)
-        if frame.dictionary or frame.codec not in (0, 1):
-            raise Damage(f"codec {frame.codec} with dictionary {frame.dictionary} is unknown")
-        plain = expand(stored, FRAME_PLAIN_BYTES_MAX) if frame.codec else stored
-        if len(plain) != frame.plain:
-            raise Damage("its size is wrong")
-    except Damage as error:
-        raise Damage(f"{frame.pack}: frame at {frame.offset}: {error}") from error
+    stored = unseal(derive(class_key, "frame", frame.salt), frame.ordinal, sealed, data)
+    if frame.dictionary or frame.codec not in (0, 1):
+        raise Damage(f"codec {frame.codec} with dictionary {frame.dictionary} is unknown")
+    plain = expand(stored, FRAME_PLAIN_BYTES_MAX) if frame.codec else stored
+    if len(plain) != frame.plain:
+        raise Damage("its size is wrong")
     return plain
 
 
@@ -82,6 +100,10 @@ def pack_frames(folder: Folder, keys: Keys, name: str) -> tuple[list[tuple[Frame
             return list(_directory(keys, name, stored, header)), ""
         except Damage as error:
             why = str(error)
+    whole = mended_pack(folder, name)
+    if whole is not None:
+        header = decode_header(whole, PACK_CLASSES[name[:7]], keys)
+        return list(_directory(keys, name, whole, header)), ""
     for header in headers:
         found = list(_salvaged(keys, name, stored, header))
         if found:

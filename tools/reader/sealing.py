@@ -1,7 +1,7 @@
 """Sections "Header" and "Sealing": AES-256-GCM with keys that occur once."""
 
 import struct
-import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 
 import zstandard
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tools.reader.folder import Damage
 from tools.reader.keys import Epoch, Keys, derive
+from tools.reader.parity import body_of, mend
 
 DATA_PACK, METADATA_PACK, RUN, MANIFEST, POINT, CELL, GENERATION = range(1, 8)
 HEADER_BYTES = 64
@@ -72,8 +73,26 @@ def expand(compressed: bytes, plain_bytes_max: int) -> bytes:
 
 
 def open_object(keys: Keys, name: str, stored: bytes, object_class: int) -> bytes:
-    """Plain bytes of a single-frame object (classes 3 to 8)."""
+    """Plain bytes of a single-frame object (classes 3 to 8), mended by its parity if need be."""
+
+    def opens(whole: bytes) -> bool:
+        with suppress(Damage):
+            _opened(keys, name, whole, object_class)
+            return True
+        return False
+
+    try:
+        return _opened(keys, name, stored, object_class)
+    except Damage:
+        mended = mend(stored, 0, opens)
+        if mended is None:
+            raise
+        return _opened(keys, name, mended, object_class)
+
+
+def _opened(keys: Keys, name: str, stored: bytes, object_class: int) -> bytes:
     header = decode_header(stored, object_class, keys)
     key = derive(epoch_keys(keys, header.epoch).metadata, "object", header.salt)
     named = name.encode() if object_class >= POINT else b""
-    return expand(unseal(key, 0, stored[HEADER_BYTES:], header.encode() + named), PLAIN_BYTES_MAX)
+    sealed = stored[HEADER_BYTES : body_of(len(stored), 0) or 0]
+    return expand(unseal(key, 0, sealed, header.encode() + named), PLAIN_BYTES_MAX)

@@ -20,6 +20,7 @@ from engine.errors import Corruption
 from engine.keys import derive
 from engine.limits import FRAME_PLAIN_BYTES_MAX, OBJECT_PLAIN_BYTES_MAX
 from engine.pack import decode_directory
+from engine.parity import protected
 from engine.run import decode_run
 from engine.seal import HEADER_BYTES, Header, ObjectClass, class_key, nonce, open_object
 from tests.fixtures import formats as f
@@ -164,7 +165,7 @@ def sealed(payload: bytes) -> bytes:
     cipher = AESGCM(derive(class_key(f.KEYS, header), "object", f.SALT))
     head = header.encode()
     assert len(head) == HEADER_BYTES
-    return head + cipher.encrypt(nonce(0), payload, head)
+    return protected(head + cipher.encrypt(nonce(0), payload, head))
 
 
 @pytest.mark.slow
