@@ -114,7 +114,6 @@ class WriteSession:
             object_class,
             padded=repository.config.padding == "padme",
             parity=repository.config.parity == "on",
-            parity=repository.config.parity == "on",
         )
 
     # -- turns -----------------------------------------------------------------------------------
