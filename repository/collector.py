@@ -119,6 +119,7 @@ class Collector:
         self._sizes: dict[str, int] = {}
         self._report = CollectReport()
         self._own: set[str] = set()
+        self._copies: tuple[str, ...] = ()  # runs of what this collection copied
 
     def run(self, *, dry_run: bool = False) -> CollectReport:
         """
@@ -145,7 +146,7 @@ class Collector:
         if not dry_run:
             self._delete(self._newest().dead)  # of a collector that stopped
         view = self._view()
-        marks = marker.mark(view)
+        marks = marker.mark(view, view.runs)
         self._note(view, marks)
         chosen = self._sparse(view, marks)
         if dry_run:
@@ -197,7 +198,7 @@ class Collector:
             for number, name in enumerate(chosen):
                 compaction.copy(name, self._sizes[name], needed[name])
                 self._progress("copy", number + 1, len(chosen))
-            session.commit_copies()
+            self._copies = session.commit_copies()
             self._report.copied_bytes = session.bytes_stored
         self._report.copied_packs = len(chosen)
 
@@ -207,11 +208,11 @@ class Collector:
         """Create the next generation from fresh reads, as often as another one comes first; then delete what it calls dead."""
         for _ in range(PUBLISH_ATTEMPTS_MAX):
             view = self._view()
-            marks = marker.mark(view)
+            runs, replaced = self._in_order(view), list[str]()
+            marks = marker.mark(view, runs)
             verdict = judge(view, marks.needs, judged_through)
-            runs, replaced = list(view.runs), list[str]()
             if judged_through is not None:
-                runs, replaced = self._merged_runs(view, verdict)
+                runs, replaced = self._merged_runs(runs, {*verdict.dead, *view.generation.dead})
             generation = next_generation(
                 view, marks.live, verdict, tuple(runs), tuple(run_name(run) for run in replaced)
             )
@@ -237,28 +238,32 @@ class Collector:
         self._delete(generation.dead)
         self._delete(view.forgets)
 
-    def _merged_runs(self, view: View, verdict: Verdict) -> tuple[list[str], list[str]]:
+    def _in_order(self, view: View) -> list[str]:
+        """Runs of the state, those of this collection's copies last: their locations are preferred."""
+        return [r for r in view.runs if r not in self._copies] + [
+            r for r in self._copies if r in view.runs
+        ]
+
+    def _merged_runs(
+        self, named: Sequence[str], dead_names: Collection[str]
+    ) -> tuple[list[str], list[str]]:
         """The index without dead packs, small runs made one; and the runs that it stands for."""
-        dead = {
-            parse_pack_name(n)[1]
-            for n in (*verdict.dead, *view.generation.dead)
-            if n.startswith(PACKS)
-        }
-        loaded = {run: decode_run(self._repository.load_run(run)) for run in view.runs}
-        counts = [loaded[run].chunk_count for run in view.runs]
-        small = {view.runs[place] for place in runs_to_merge(counts)}
+        dead = {parse_pack_name(name)[1] for name in dead_names if name.startswith(PACKS)}
+        loaded = {run: decode_run(self._repository.load_run(run)) for run in named}
+        counts = [loaded[run].chunk_count for run in named]
+        small = {named[place] for place in runs_to_merge(counts)}
         chosen = [
             run
-            for run in view.runs
+            for run in named
             if run in small or not dead.isdisjoint(pack for pack, _ in loaded[run].packs)
         ]
         if not chosen:
-            return list(view.runs), []
+            return list(named), []
         merged = [
             self._store_run([loaded[run] for run in reversed(group)], dead)
             for group in _groups(chosen, loaded)
         ]
-        kept = [run for run in view.runs if run not in chosen]
+        kept = [run for run in named if run not in chosen]
         return [*kept, *(run for run in merged if run is not None)], chosen
 
     def _store_run(self, sources: Sequence[Run], dead: Collection[str]) -> str | None:

@@ -85,20 +85,23 @@ class Marker:
         self._points: dict[str, PointForm] = {}
         self._manifests: dict[str, ManifestForm] = {}
 
-    def mark(self, view: View) -> Marks:
+    def mark(self, view: View, runs_in_order: Sequence[str]) -> Marks:
         """
         What stays and what is needed, for the generation after `view`.
+
+        Args:
+            runs_in_order: the runs of the state; of a chunk in several packs the location in the last one is kept.
 
         Raises: Corruption(collect-blocked) if something of the state cannot be read.
         """
         try:
-            return self._mark(view)
+            return self._mark(view, runs_in_order)
         except Corruption as error:
             if error.code == "collect-blocked":
                 raise
             raise _blocked(str(error)) from error
 
-    def _mark(self, view: View) -> Marks:
+    def _mark(self, view: View, runs_in_order: Sequence[str]) -> Marks:
         kept = kept_points(view)
         points = self._read_points(view, kept)
         named = {entry.entry for point in points for entry in point.entries}
@@ -109,7 +112,7 @@ class Marker:
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
-        self._index.sync(view.runs, self._repository.load_run)
+        self._index.sync(runs_in_order, self._repository.load_run)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
         condemned = view.generation.condemned

@@ -389,12 +389,14 @@ class WriteSession:
     def _packer_of(self, object_class: ObjectClass) -> Packer:
         return self._data if object_class == ObjectClass.DATA_PACK else self._metadata
 
-    def commit_copies(self) -> None:
-        """Commit what was queued without entries: a collector's copies, which the index names from now on."""
+    def commit_copies(self) -> tuple[str, ...]:
+        """Commit what was queued without entries: a collector's copies. The runs that name them from now on."""
         with self._commit_lock:
             self._raise_failure()
             try:
-                self._publish(None, self._flush_runs())
+                runs = self._flush_runs()
+                self._publish(None, runs)
+                return runs
             except BaseException as error:
                 self._failure = as_failure(error)
                 raise

@@ -233,7 +233,7 @@ class _Verifier:
         if not self._reaches("read"):
             return None
         try:
-            lost = self._lost_rows(Catalog.load(form.catalog, self._repository.reader))
+            lost = self._lost_rows(self._repository.catalog(entry))
         except BackupError as error:
             self._report.add(manifest_name(entry.ref.manifest), error)
             return "its catalog cannot be read"
