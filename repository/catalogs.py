@@ -115,11 +115,11 @@ class Catalog:
         place = self._index.get(row_id)
         if place is None:
             return None
-        number, row = place >> 32, place & 0xFFFFFFFF
-        if self._from_ns is not None:
-            if expired(self._tables[number].slice(row, 1), self._from_ns)[0].as_py():
-                return None
-        return row_at(self._tables[place >> 32], place & 0xFFFFFFFF)
+        table, number = self._tables[place >> 32], place & 0xFFFFFFFF
+        row = table.slice(number, 1)
+        if self._from_ns is not None and expired(row, self._from_ns)[0].as_py():
+            return None
+        return row_at(table, number)
 
     def rows(self) -> Iterator[Row]:
         """All live rows: part by part, each in its order."""

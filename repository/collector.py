@@ -144,6 +144,7 @@ class Collector:
             lambda done, todo: self._progress("mark", done, todo),
         )
         if not dry_run:
+            self._require_swaps()
             self._delete(self._newest().dead)  # of a collector that stopped
         view = self._view()
         marks = marker.mark(view, view.runs)
@@ -159,6 +160,18 @@ class Collector:
         self._publish(marker, judged_through)
         self._stub_old_generations()
         self._repository.refresh()
+
+    def _require_swaps(self) -> None:
+        """Without compare-and-swap a commit cannot be told from a revoked one: nobody may write meanwhile."""
+        repository = self._repository
+        if repository.config.compare_and_swap:
+            return
+        cells = read_cells(repository.store, repository.keys, repository.uuid)
+        if turns_to_wait_for(cells):
+            raise Conflict(
+                "this storage lacks compare-and-swap and a writer is active: collect when no backup runs",
+                code="writer-active",
+            )
 
     def _newest(self) -> GenerationForm:
         repository = self._repository

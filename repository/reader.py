@@ -9,7 +9,7 @@ interpreter's lock.
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,6 +32,7 @@ RANGE_GAP_BYTES_MAX = (
     1024 * 1024
 )  # bytes between two frames that are read along rather than skipped
 PART_CHUNKS_AT_ONCE = 128
+RENEWALS_MAX = 3  # of the state, while collections overtake one reading
 
 FrameKey = tuple[str, int]  # pack, offset
 
@@ -57,10 +58,22 @@ class Gathered:
 
 
 class Reader:
-    """Reads through an index. Thread-safe."""
+    """
+    Reads through an index. Thread-safe.
 
-    def __init__(self, store: BlobStore, keys: KeySet, repository: bytes, index: Index) -> None:
+    `renew` reads the state anew and says whether it was another one: then what is missing was collected, not lost.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        keys: KeySet,
+        repository: bytes,
+        index: Index,
+        renew: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._store = store
+        self._renew = renew
         self._keys = keys
         self._repository = repository
         self._index = index
@@ -110,6 +123,15 @@ class Reader:
 
         Raises: Corruption if a chunk is missing, damaged or not what its id says.
         """
+        for _ in range(RENEWALS_MAX):
+            try:
+                return self._gather(refs)
+            except Corruption as error:
+                if error.code not in ("pack-missing", "chunk-missing") or not self._renew():
+                    raise
+        return self._gather(refs)
+
+    def _gather(self, refs: bytes) -> Gathered:
         ids = runs.gather_ids(refs)
         found = self._index.find(ids)
         if found.lengths != runs.lengths(refs):

@@ -71,11 +71,9 @@ class Repository:
         self.uuid = bytes.fromhex(config.repository)
         self._state_dir = places.state_dir / self.id
         self._witness = Witness(self._state_dir / "seen.json")
-        self.scratch = (
-            places.cache_dir / self.id
-        )  # for caches and what a collection needs while it runs
+        self.scratch = places.cache_dir / self.id  # caches, and what a collection needs meanwhile
         self.index = Index(self.scratch / "index")
-        self.reader = Reader(store, self.keys, self.uuid, self.index)
+        self.reader = Reader(store, self.keys, self.uuid, self.index, self._renew)
         self.entries = Entries()
         self._lock = threading.RLock()
         self._state: State | None = None
@@ -124,6 +122,11 @@ class Repository:
             self._witness.check(state)
             self._state = state
             return state
+
+    def _renew(self) -> bool:
+        """Read the state anew; whether a collector has published since."""
+        before = self.state.generation.number
+        return self.refresh().generation.number != before
 
     def _take_manifests(self, state: State, *, last_attempt: bool) -> None:
         """Entries of the live manifests. A damaged one locks nobody out of the others: its entries say so."""

@@ -191,6 +191,31 @@ REPOSITORY = (
             *OPENING,
         ),
     ),
+    Command(
+        "repo collect",
+        "Give back the space of what nothing needs; safe beside running backups.",
+        "tools.cli.collect_commands:collect",
+        (
+            REPO,
+            switch("--dry-run", "Say what would go; change nothing"),
+            parameter(
+                "--wait",
+                dest="wait_s",
+                metavar="SECONDS",
+                type=within(float, 0, 86400),
+                default=600.0,
+                help="How long running writers are waited for before they must begin anew (default: %(default)s)",
+            ),
+            parameter(
+                "--max-unused",
+                metavar="PERCENT",
+                type=within(float, 0, 100),
+                default=20.0,
+                help="Packs of which more is not needed are rewritten; 100: none (default: %(default)s)",
+            ),
+            *OPENING,
+        ),
+    ),
 )
 
 POINTS = (
@@ -291,4 +316,61 @@ POINTS = (
     ),
 )
 
-COMMANDS = ROLES + REPOSITORY + POINTS
+DRY_RUN = switch("--dry-run", "Say what would go and why, change nothing")
+FORCE = switch("--force", "Go on where the guard rails would stop")
+
+RETENTION = (
+    Command(
+        "forget",
+        "Remove restore points; space comes back with collect.",
+        "tools.cli.retention_commands:forget",
+        (
+            REPO,
+            parameter("points", metavar="POINT", nargs="*", help="Restore points that go"),
+            parameter(
+                "--keep-last",
+                metavar="N",
+                type=within(int, 1, 100_000),
+                help="Instead: keep the newest N of each name and the last state of each object",
+            ),
+            FORCE,
+            DRY_RUN,
+            *OPENING,
+        ),
+    ),
+    Command(
+        "retain",
+        "Apply retention rules.",
+        "tools.cli.retention_commands:retain",
+        (
+            REPO,
+            parameter(
+                "--policy", metavar="FILE", type=Path, required=True, help="TOML file of the rules"
+            ),
+            parameter("--at", metavar="TIME", help="With --dry-run: as if it were this time (UTC)"),
+            FORCE,
+            DRY_RUN,
+            *OPENING,
+        ),
+    ),
+    Command(
+        "hold add",
+        "Keep a restore point whatever the rules say.",
+        "tools.cli.retention_commands:hold_add",
+        (REPO, POINT, parameter("--reason", metavar="TEXT", default="", help="Why"), *OPENING),
+    ),
+    Command(
+        "hold remove",
+        "End the hold of a restore point.",
+        "tools.cli.retention_commands:hold_remove",
+        (REPO, POINT, *OPENING),
+    ),
+    Command(
+        "hold list",
+        "List held restore points.",
+        "tools.cli.retention_commands:hold_list",
+        (REPO, *OPENING),
+    ),
+)
+
+COMMANDS = ROLES + REPOSITORY + POINTS + RETENTION

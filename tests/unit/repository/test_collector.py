@@ -155,7 +155,7 @@ def test_unfinished_work_of_an_open_session_survives(
     with repository.write_session("w") as session:
         slice_ = session.open_slice(TREE, "files", "s")
         slice_.advance([row("a", session, noise(1))])
-        session._flush_runs()  # noqa: SLF001 - what an interrupted commit leaves
+        session._flush_runs()  # what an interrupted commit leaves
     assert list(store.list("pack/d/"))
     report = collect(open_repo(store))
     assert report.deleted > 0
