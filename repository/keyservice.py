@@ -116,13 +116,11 @@ class FileKeyService:
                         f"{path} can be read by others: make it 0600, and the key a new one if they may have",
                         code="key-service-denied",
                     )
-                form = decode_checked(
-                    file.read(), _KeyFile, "key-service-corrupt", f"the key {path}"
-                )
+                form = decode_checked(file.read(), _KeyFile, "key-service-corrupt", "the key")
             versions = {int(number): key for number, key in form.versions.items()}
         except OSError as error:
             raise _failed(path, error) from error
-        except ValueError as error:
+        except (ValueError, Corruption) as error:
             raise _odd(path) from error
         if not versions or any(len(key) != KEY_BYTES for key in versions.values()):
             raise _odd(path)

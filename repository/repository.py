@@ -416,6 +416,14 @@ def open_repository(
 
 def open_on(store: BlobStore, credential: Credential, places: Places) -> Repository:
     """Open the repository on a store; errors as of `open_repository`."""
+    config, keyring = open_keys(store, credential, places)
+    return Repository(store, keyring, config, places)
+
+
+def open_keys(
+    store: BlobStore, credential: Credential, places: Places
+) -> tuple[ConfigForm, Keyring]:
+    """Configuration and keys alone: to look at keys and change them, whatever the state is in."""
     stored = store.get(CONFIG)
     config = read_config(stored, store.describe())
     uuid = bytes.fromhex(config.repository)
@@ -425,7 +433,7 @@ def open_on(store: BlobStore, credential: Credential, places: Places) -> Reposit
             "the config of the repository was changed or damaged: put it back from a copy",
             code="config-corrupt",
         )
-    return Repository(store, keyring, config, places)
+    return config, keyring
 
 
 def probe_compare_and_swap(store: BlobStore) -> bool:

@@ -4,13 +4,18 @@ import importlib
 import os
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import NotFound, UsageError
+from tools.cli.opening import KeyFile, ServiceAddress
+from tools.cli.opening import credential as other_credential
 
 if TYPE_CHECKING:
     from repository import Places, Repository
+    from repository.keyring import Keyring
+    from repository.unlocking import Credential
 
 PASSPHRASE_BYTES_MAX = 4096
 
@@ -22,6 +27,11 @@ def passphrase(file: Path | None, *, twice: bool = False) -> str:
     Args:
         twice: ask a second time on a terminal, for a new repository.
     """
+    if isinstance(file, KeyFile | ServiceAddress):
+        raise UsageError(
+            "a new repository begins with a passphrase: add other keys with `repo key add`",
+            code="passphrase-missing",
+        )
     named = file or (Path(f) if (f := os.environ.get("STRONGROOM_PASSPHRASE_FILE")) else None)
     if named is not None:
         return _from_file(named)
@@ -32,12 +42,34 @@ def passphrase(file: Path | None, *, twice: bool = False) -> str:
             "no passphrase: give --passphrase-file or set STRONGROOM_PASSPHRASE_FILE",
             code="passphrase-missing",
         )
+    return _typed("Passphrase: ", twice=twice)
+
+
+def new_passphrase(file: Path | None) -> str:
+    """A passphrase that is chosen now: from a file, or asked for twice. Not from the environment, which holds another one."""
+    if file is not None:
+        return _from_file(file)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "no new passphrase: give it in a file (see --help)", code="passphrase-missing"
+        )
+    return _typed("New passphrase: ", twice=True)
+
+
+def _typed(prompt: str, *, twice: bool) -> str:
     import getpass
 
-    first = getpass.getpass("Passphrase: ")
+    first = getpass.getpass(prompt)
     if twice and getpass.getpass("Once more: ") != first:
         raise UsageError("the two passphrases differ", code="passphrase-differs")
     return first
+
+
+def credential(source: Path | None) -> "Credential":
+    """What --passphrase-file, --key-file or --kms name; a passphrase by default."""
+    if isinstance(source, KeyFile | ServiceAddress):
+        return other_credential(source, passphrase)
+    return passphrase(source)
 
 
 def _from_file(file: Path) -> str:
@@ -88,7 +120,28 @@ def opened(
     from repository.blobstore.addresses import open_store
 
     open_store(repo)  # before the passphrase is asked for
-    secret = passphrase(passphrase_file)
+    secret = credential(passphrase_file)
     if soon:
         threading.Thread(target=importlib.import_module, args=(soon,)).start()
     return open_repository(repo, secret, places(cache_dir, state_dir))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKeys:
+    """The keys of a repository, with its id and where it is."""
+
+    keyring: "Keyring"
+    repository: str
+    address: str
+
+
+def opened_keys(
+    repo: str, passphrase_file: Path | None, cache_dir: Path | None, state_dir: Path | None
+) -> OpenedKeys:
+    """The keys alone of the repository that the shared options name."""
+    from repository.blobstore.addresses import open_store
+    from repository.repository import open_keys
+
+    store = open_store(repo)
+    config, keyring = open_keys(store, credential(passphrase_file), places(cache_dir, state_dir))
+    return OpenedKeys(keyring, config.repository, store.describe())

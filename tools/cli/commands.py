@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
 from tools.cli.syntax import Command, Parameter, parameter, switch, within
 
 REPO = parameter("repo", metavar="REPO", help="Repository: a path (object storage comes later)")
@@ -19,7 +20,24 @@ OPENING = (
         "--passphrase-file",
         metavar="FILE",
         type=Path,
-        help="File with the passphrase (also STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE)",
+        action=OneOpening,
+        help="File with the passphrase or a typed recovery secret (also STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE)",
+    ),
+    parameter(
+        "--key-file",
+        dest="passphrase_file",
+        metavar="FILE",
+        type=KeyFile,
+        action=OneOpening,
+        help="Private key of a recipient instead",
+    ),
+    parameter(
+        "--kms",
+        dest="passphrase_file",
+        metavar="file:DIR/NAME",
+        type=ServiceAddress,
+        action=OneOpening,
+        help="Key of a key service instead",
     ),
     CACHE_DIR,
     STATE_DIR,
@@ -218,6 +236,91 @@ REPOSITORY = (
     ),
 )
 
+LABEL = parameter("--label", default="", help="A name for the key; sealed like everything else")
+KEYS = (
+    Command(
+        "repo key list",
+        "Who opens the repository: id, kind, time, label.",
+        "tools.cli.key_commands:list_",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo key add",
+        "Let one more passphrase (asked for twice), recipient or service key open it.",
+        "tools.cli.key_commands:add",
+        (
+            REPO,
+            parameter(
+                "--new-passphrase-file", metavar="FILE", type=Path, help="The new passphrase"
+            ),
+            parameter(
+                "--recipient", metavar="FILE", type=Path, help="Public key, made by `key generate`"
+            ),
+            parameter("--new-kms", metavar="file:DIR/NAME", help="Key of a key service"),
+            LABEL,
+            *OPENING,
+        ),
+    ),
+    Command(
+        "repo key remove",
+        "Let a key open it no more; see also rotate.",
+        "tools.cli.key_commands:remove",
+        (
+            REPO,
+            parameter("key", metavar="KEY", help="Its id or a unique beginning of it"),
+            switch("--dry-run", "Say what would be done"),
+            *OPENING,
+        ),
+    ),
+    Command(
+        "repo key rotate",
+        "Seal what is written from now on with new keys, which no removed key opens.",
+        "tools.cli.key_commands:rotate",
+        (
+            REPO,
+            switch("--identity", "New id and chunker keys too (not possible in place)"),
+            switch("--dry-run", "Say what would be done"),
+            *OPENING,
+        ),
+    ),
+    Command(
+        "repo key sheet",
+        "A recovery sheet to print; its secret is one more key.",
+        "tools.cli.key_commands:sheet",
+        (
+            REPO,
+            parameter(
+                "--out", metavar="FILE", type=Path, help="A new file; a page to print if .html"
+            ),
+            LABEL,
+            *OPENING,
+        ),
+    ),
+    Command(
+        "repo key generate",
+        "Make the key pair of a recipient (FILE, FILE.pub), or a key of a key service.",
+        "tools.cli.key_commands:generate",
+        (
+            parameter(
+                "file", metavar="FILE", type=Path, nargs="?", help="The private key, mode 0600"
+            ),
+            parameter(
+                "--kms",
+                metavar="file:DIR/NAME",
+                help="A key of this name instead, or a new version of it",
+            ),
+            switch("--protect", "Protect the private key with a passphrase, asked for twice"),
+            parameter(
+                "--passphrase-file",
+                metavar="FILE",
+                type=Path,
+                help="Protect it with the passphrase in FILE",
+            ),
+            switch("--json", "One JSON document on standard output"),
+        ),
+    ),
+)
+
 POINTS = (
     Command(
         "points",
@@ -373,4 +476,4 @@ RETENTION = (
     ),
 )
 
-COMMANDS = ROLES + REPOSITORY + POINTS + RETENTION
+COMMANDS = ROLES + REPOSITORY + KEYS + POINTS + RETENTION
