@@ -10,12 +10,13 @@ the object: no length is stored. `end` is what readers look for at the end (a pa
 
 import struct
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from typing_extensions import Buffer
 
-from cext import parity
+from cext import parity, spans
 from engine.limits import (
     PARITY_SLICE_BYTES,
     PARITY_SLICE_BYTES_MIN,
@@ -79,50 +80,52 @@ class ParityEncoder:
     """Takes a body piece by piece; holds two stripes at most."""
 
     def __init__(self) -> None:
-        self._held = bytearray(2 * STRIPE_BYTES)
-        self._used = 0
-        self._full = False  # whether a stripe was made already
+        self._older: bytearray | None = (
+            None  # a full stripe that is not the last one, unless the body ends soon
+        )
+        self._newer = bytearray(STRIPE_BYTES)
+        self._used = 0  # bytes of the newer one
         self._parity: list[bytes] = []
         self._checks: list[bytes] = []
 
     def update(self, data: Buffer) -> None:
         """Append to the body."""
-        with memoryview(data).cast("B") as view:
-            at = 0
-            while at < len(view):
-                if self._used == len(self._held):
-                    self._stripe()
-                size = min(len(view) - at, len(self._held) - self._used)
-                self._held[self._used : self._used + size] = view[at : at + size]
-                self._used += size
-                at += size
+        at, end = 0, memoryview(data).nbytes
+        while at < end:
+            if self._used == STRIPE_BYTES:
+                self._next_stripe()
+            size = min(end - at, STRIPE_BYTES - self._used)
+            self._used = spans.gather_into(
+                data, array("Q", (at, at + size)), self._newer, self._used
+            )
+            at += size
 
-    def _stripe(self) -> None:
-        """The first of two full stripes."""
-        with memoryview(self._held) as held:
-            self._encode(held[:STRIPE_BYTES], PARITY_SLICE_BYTES)
-            held[:STRIPE_BYTES] = held[STRIPE_BYTES:]
-        self._used = STRIPE_BYTES
-        self._full = True
+    def _next_stripe(self) -> None:
+        """The newer stripe is full and the body goes on."""
+        before, self._older = self._older, self._newer
+        if before is not None:
+            self._encode(before, PARITY_SLICE_BYTES)
+        self._newer, self._used = before or bytearray(STRIPE_BYTES), 0
 
-    def _encode(self, data: memoryview, slice_bytes: int) -> None:
+    def _encode(self, data: Buffer, slice_bytes: int) -> None:
         self._parity.append(parity.encode(data, slice_bytes))
         self._checks.append(parity.checks(data, slice_bytes))
 
     def finish(self, end: bytes) -> bytes:
         """What follows the body, `end` included."""
-        if self._used == len(self._held):
-            self._stripe()
-        with memoryview(self._held) as held:
-            (last,) = stripes(self._used)
-            size = PARITY_SLICE_BYTES if self._full else last.slice_bytes
-            self._encode(held[: self._used], size)
-        made = b"".join(self._parity)
+        if self._used == STRIPE_BYTES:
+            self._next_stripe()
+        if self._older is not None and self._used == 0 and self._parity:
+            self._encode(self._older, PARITY_SLICE_BYTES)
+        else:
+            rest = bytes(self._older or b"") + memoryview(self._newer)[: self._used]
+            size = PARITY_SLICE_BYTES if self._parity else stripes(len(rest))[0].slice_bytes
+            self._encode(rest, size)
         checks = b"".join(self._checks) + b"".join(
             parity.checks(piece, len(piece) // 2) for piece in self._parity
         )
         foot = checks + _CHECK.pack(zlib.crc32(checks)) + end
-        return foot + made + foot
+        return b"".join((foot, *self._parity, foot))
 
 
 def protected(body: Buffer, end: bytes = b"") -> bytes:
