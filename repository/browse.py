@@ -52,21 +52,27 @@ def is_tree(point: PointForm) -> bool:
 
 def segments_of(rows: Sequence[Row]) -> dict[str, Row]:
     """Path segments of the rows of one container."""
-    names = Counter(_plain_segment(row) for row in rows)
+    names = Counter(plain_segment(row.id, row.name) for row in rows)
     found = {}
     for row in sorted(rows, key=lambda row: (row.kind != CONTAINER, row.name, row.id)):
-        segment = _plain_segment(row)
+        segment = plain_segment(row.id, row.name)
         if row.kind == MESSAGE or names[segment] > 1:
-            segment = f"{segment}~{blake3(row.id).hexdigest()[:8]}"
+            segment = marked_segment(segment, row.id)
         found[segment] = row
     return found
 
 
-def _plain_segment(row: Row) -> str:
-    name = row.name.decode("utf-8", errors="surrogateescape") or "(no name)"
-    if row.id.rpartition(b"/")[2] == row.name:
+def plain_segment(row_id: bytes, row_name: bytes) -> str:
+    """A row's name as a path has it when no other in its container has the same."""
+    name = row_name.decode("utf-8", errors="surrogateescape") or "(no name)"
+    if row_id.rpartition(b"/")[2] == row_name:
         return name  # of a tree: the path in the tree, as it is
     return name.replace("%", "%25").replace("/", "%2F")
+
+
+def marked_segment(segment: str, row_id: bytes) -> str:
+    """A segment that names this row alone."""
+    return f"{segment}~{blake3(row_id).hexdigest()[:8]}"
 
 
 class Browser:

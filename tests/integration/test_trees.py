@@ -565,3 +565,54 @@ def test_nothing_of_a_repository_is_open_to_others(
     assert command("import", tree, repo).code == 0
     for path in (repo, *repo.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+# -- what changed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_changed_between_two_trees(
+    tmp_path: Path, tree: Path, repo: Path, command: CommandLine
+) -> None:
+    """Added, removed and changed files with sizes; a file that was only touched is none; names of any bytes."""
+    assert command("import", tree, repo, "--name", "first").code == 0
+    (tree / "a").write_bytes(b"B" * 300)
+    shutil.rmtree(tree / "sub" / "empty")
+    (tree / "sub" / "c").rename(tree / os.fsdecode(b"c\xff"))
+    os.chmod(tree / "sub" / "b", 0o600)
+    touched = tree / "touched"
+    touched.write_bytes(b"t")
+    os.utime(touched, ns=(5, 5))
+    assert command("import", tree, repo, "--name", "second").code == 0
+    os.chmod(touched, 0o644)
+    assert command("import", tree, repo, "--name", "third", "--reread").code == 0
+    shown = command("diff", repo, "first:latest", "second:latest")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.splitlines()[:6] == [
+        "~ a  (content, details, 100 B -> 300 B)",
+        "+ c\N{REPLACEMENT CHARACTER}",
+        "~ sub/b  (details)",
+        "- sub/c",
+        "- sub/empty/",
+        "+ touched",
+    ]
+    assert shown.out.splitlines()[-1] == "1 of 1 objects and workloads differ"
+    document = command("diff", repo, "first:latest", "second:latest", "--json").document
+    (entry,) = document["entries"]
+    assert (document["older"]["name"], document["newer"]["name"]) == ("first", "second")
+    assert [entry[c]["items"] for c in ("added", "removed", "changed")] == [2, 1, 2]
+    assert entry["added"]["bytes_after"] == 2
+    assert [c["path"] for c in entry["changes"]] == [
+        "a", "c\N{REPLACEMENT CHARACTER}", "sub/b", "sub/c", "sub/empty", "touched",
+    ]  # fmt: skip
+    assert entry["changes"][1]["id_b64"] == "Y/8="
+    same = command("diff", repo, "second:latest", "third:latest")
+    assert (same.code, same.out) == (0, "0 of 1 objects and workloads differ\n")
+    below = command("diff", repo, "first:latest", "second:latest", "--path", "sub", "--json")
+    assert len(below.document["entries"][0]["changes"]) == 3
+    short = command("diff", repo, "first:latest", "second:latest", "--summary", "--json")
+    assert "changes" not in short.document["entries"][0]
+    for options in ([], ["--json"]):
+        missing = command("diff", repo, "first:latest", "latest", "--path", "nowhere", *options)
+        assert (missing.code, one_line(missing)) == (1, True)
+    assert command("diff", repo, "first:latest", "never:latest").code == 1

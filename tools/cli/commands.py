@@ -419,6 +419,20 @@ POINTS = (
     ),
 )
 
+DIFFERENCE = Command(
+    "diff",
+    "What changed between two restore points.",
+    "tools.cli.difference_commands:diff",
+    (
+        REPO,
+        parameter("older", metavar="POINT", help="The one to compare with"),
+        parameter("newer", metavar="POINT", help="The one to look at"),
+        parameter("--path", default="", help="Only what is or was at or below this path"),
+        switch("--summary", "Counts and sizes alone"),
+        *OPENING,
+    ),
+)
+
 DRY_RUN = switch("--dry-run", "Say what would go and why, change nothing")
 FORCE = switch("--force", "Go on where the guard rails would stop")
 
@@ -476,4 +490,4 @@ RETENTION = (
     ),
 )
 
-COMMANDS = ROLES + REPOSITORY + KEYS + POINTS + RETENTION
+COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *POINTS, DIFFERENCE, *RETENTION)
