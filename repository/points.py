@@ -30,13 +30,18 @@ _POINT_ID = re.compile(rf"[0-9a-f]{{{POINT_ID_DIGITS}}}")
 
 @dataclass(frozen=True, slots=True)
 class PointDraft:
-    """A restore point to be. `id` (`new_point_id`) is chosen once for a session, so that sealing twice makes one."""
+    """
+    A restore point to be. `id` (`new_point_id`) is chosen once for a session, so that sealing twice makes one.
+
+    `created_at` (RFC 3339): of a copy, when the original was made; by default now.
+    """
 
     id: str
     name: str
     session: str
     result: str
     entries: tuple[EntryRef, ...]
+    created_at: str | None = None
 
 
 def new_point_id() -> str:
@@ -65,7 +70,7 @@ def put_point(
         repository=repository,
         id=draft.id,
         name=draft.name,
-        created_at=ambient.now(),
+        created_at=draft.created_at or ambient.now(),
         session=draft.session,
         result=draft.result,
         entries=tuple(
