@@ -6,7 +6,7 @@ all or nothing and never over another. Its outcome is unknown when the answer is
 on the way, is refused because the first one counted. So a refusal, like silence, is settled by reading: what is there is
 compared with what was sent. Equal bytes are ours, because no content occurs twice (docs/format.md, "Objects").
 
-Reads are repeated by obstore, writes here.
+Requests are repeated here, and the pages of a listing by obstore: one page of thousands must not cost the others.
 """
 
 import contextlib
@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 SMALL_BYTES_MAX = 1024 * 1024  # what is sent within `answer_s`
 LISTED_AT_ONCE = 1000
+LISTING_REPETITIONS = 3  # of the whole
 FIRST_CONTACT_REPETITIONS = 3
 COMPARED_BYTES = 4 * 1024 * 1024
 FOREIGN = (BaseError, OSError)  # what obstore raises
@@ -68,7 +69,7 @@ class Patience:
             yield min(self.pause_s * 2**number, self.pause_s_max)
 
     def retry_config(self) -> "RetryConfig":
-        """For obstore, which repeats reads by itself."""
+        """For obstore, which repeats the pages of a listing."""
         return {
             "max_retries": self.repetitions_max,
             "retry_timeout": timedelta(minutes=5),
@@ -96,11 +97,11 @@ NEVER_REPEAT: "RetryConfig" = {"max_retries": 0}
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Connections to one bucket: for reads and deletions, for small writes, for large writes."""
+    """Connections to one bucket: for what is small or read, for large writes, for listings."""
 
-    reading: "ObjectStore"
-    writing: "ObjectStore"
+    asking: "ObjectStore"
     sending: "ObjectStore"
+    listing: "ObjectStore"
 
     @classmethod
     def made_by(
@@ -114,9 +115,9 @@ class Clients:
         small = patience.client_options(large=False, allow_http=allow_http)
         large = patience.client_options(large=True, allow_http=allow_http)
         return cls(
-            make(small, patience.retry_config()),
             make(small, NEVER_REPEAT),
             make(large, NEVER_REPEAT),
+            make(small, patience.retry_config()),
         )
 
 
@@ -142,7 +143,7 @@ class RemoteStore:
 
     def get(self, name: str) -> bytes:
         """See BlobStore."""
-        return self._read(name, lambda path: obstore.get(self._clients.reading, path).bytes())
+        return self._read(name, lambda path: obstore.get(self._clients.asking, path).bytes())
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See BlobStore."""
@@ -159,7 +160,7 @@ class RemoteStore:
                 else {"range": {"suffix": -offset}}
             )
             try:
-                found = obstore.get(self._clients.reading, path, options=asked)
+                found = obstore.get(self._clients.asking, path, options=asked)
                 return found.bytes()
             except FOREIGN as error:
                 if past_the_end(error):
@@ -173,7 +174,7 @@ class RemoteStore:
         tags: list[str] = []
 
         def read(path: str) -> "Buffer":
-            found = obstore.get(self._clients.reading, path)
+            found = obstore.get(self._clients.asking, path)
             tags.append(_tag(found.meta))
             return found.bytes()
 
@@ -182,7 +183,7 @@ class RemoteStore:
     def size(self, name: str) -> int:
         """See BlobStore."""
         path = checked_name(name)
-        return self._translating(name, lambda: obstore.head(self._clients.reading, path)["size"])
+        return self._repeated(name, lambda: obstore.head(self._clients.asking, path)["size"])
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See BlobStore."""
@@ -192,18 +193,18 @@ class RemoteStore:
             checked_name(folder)
 
         def walk() -> list[BlobInfo]:
-            pages = obstore.list(self._clients.reading, folder or None, chunk_size=LISTED_AT_ONCE)
+            pages = obstore.list(self._clients.listing, folder or None, chunk_size=LISTED_AT_ONCE)
             found = ((m["path"], m["size"]) for page in pages for m in page)
             return sorted(
                 (BlobInfo(name, size) for name, size in found if name.startswith(prefix)),
                 key=lambda blob: blob.name,
             )
 
-        yield from self._repeated(prefix or "the store", walk)
+        yield from self._repeated(prefix or "the store", walk, LISTING_REPETITIONS)
 
     def _read(self, name: str, read: "Callable[[str], Buffer]") -> bytes:
         path = checked_name(name)
-        return bytes(self._translating(name, lambda: read(path)))
+        return bytes(self._repeated(name, lambda: read(path)))
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -227,10 +228,11 @@ class RemoteStore:
             raise Conflict(f"{name} exists", code="blob-exists") from error
 
     def _write(self, name: str, body: "Buffer", mode: "PutMode") -> str:
-        """Send `body` until it is known what came of it; its tag. Conflict if something else is there."""
+        """Send `body` until it is known what came of it; its tag. Conflict if the object is not as `mode` wants it."""
         path, view = checked_name(name), memoryview(body)
         small = len(view) <= SMALL_BYTES_MAX
-        client = self._clients.writing if small else self._clients.sending
+        client = self._clients.asking if small else self._clients.sending
+        expected = mode["e_tag"] if isinstance(mode, dict) else None
 
         def send() -> str:
             return _tag(obstore.put(client, path, view, mode=mode, use_multipart=False))
@@ -240,31 +242,42 @@ class RemoteStore:
             try:
                 return self._translating(name, send)
             except (Conflict, Unavailable) as error:
-                tag = self._tag_if_equal(name, view)
-                if tag is not None:
+                tag, equal = self._compared(name, view)
+                if tag is not None and equal:
                     return tag
+                if tag != expected:
+                    raise Conflict(f"{name} is not as expected", code="blob-changed") from error
+                # it was not done, whatever was answered: what is there is still what we wanted to see there
                 pause = next(pauses, None)
-                if pause is None or isinstance(error, Conflict) or error.code == "store-full":
+                if error.code == "store-full":
                     raise
+                if pause is None:
+                    raise self._undecided(name) from error
                 ambient.pause(pause)
 
-    def _tag_if_equal(self, name: str, sent: memoryview) -> str | None:
-        """The tag of the object if it holds these bytes; None if it does not or is not there."""
+    def _undecided(self, name: str) -> Unavailable:
+        return Unavailable(
+            f"{self._address} settled nothing about {name} in many attempts: check the service, then run again",
+            code="store-unavailable",
+        )
 
-        def compare() -> str | None:
-            found = obstore.get(self._clients.reading, name)
-            return _tag(found.meta) if _equal(found, sent) else None
+    def _compared(self, name: str, sent: memoryview) -> tuple[str | None, bool]:
+        """The tag of the object (None: it is absent) and whether it holds these bytes."""
+
+        def compare() -> tuple[str | None, bool]:
+            found = obstore.get(self._clients.asking, name)
+            return _tag(found.meta), _equal(found, sent)
 
         try:
             return self._repeated(name, compare)
         except NotFound:
-            return None
+            return None, False
 
     def delete(self, name: str) -> None:
         """See BlobStore."""
         path = checked_name(name)
         try:
-            self._repeated(name, lambda: obstore.delete(self._clients.reading, path))
+            self._repeated(name, lambda: obstore.delete(self._clients.asking, path))
         except NotFound:
             return
 
@@ -281,13 +294,21 @@ class RemoteStore:
             # without its cause, whose text holds what the service answered
             raise translated(error, self._service, self._address, what) from None
 
-    def _repeated(self, what: str, act: Callable[[], T]) -> T:
-        """For what obstore repeats in part only: once more after a failure in the middle."""
-        try:
-            return self._translating(what, act)
-        except Unavailable:
-            ambient.pause(self._patience.pause_s)
-            return self._translating(what, act)
+    def _repeated(self, what: str, act: Callable[[], T], repetitions_max: int | None = None) -> T:
+        """For what may be done twice: again and again while the store is unavailable."""
+        pauses = itertools.islice(self._patience.pauses(), repetitions_max)
+        while True:
+            try:
+                return self._translating(what, act)
+            except (Unavailable, Conflict) as error:
+                pause = next(pauses, None)
+                if pause is None and isinstance(
+                    error, Conflict
+                ):  # without a condition it means busy
+                    raise self._undecided(what) from error
+                if pause is None:
+                    raise
+            ambient.pause(pause)
 
     def has(self, name: str) -> bool:
         """Whether an object is there. It fails soon, not after long patience: the address may be wrong."""
@@ -295,22 +316,15 @@ class RemoteStore:
         def look() -> bool:
             try:
                 # not HEAD: only an answer with a body tells a missing bucket from a missing object
-                obstore.get(self._clients.writing, name, options={"range": (0, 1)}).bytes()
+                obstore.get(self._clients.asking, name, options={"range": (0, 1)}).bytes()
             except FOREIGN as error:
                 if past_the_end(error):
                     return True
                 raise
             return True
 
-        for pause in itertools.islice(self._patience.pauses(), FIRST_CONTACT_REPETITIONS):
-            try:
-                return self._translating(name, look)
-            except NotFound:
-                return False
-            except Unavailable:
-                ambient.pause(pause)
         try:
-            return self._translating(name, look)
+            return self._repeated(name, look, FIRST_CONTACT_REPETITIONS)
         except NotFound:
             return False
 
