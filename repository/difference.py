@@ -313,7 +313,8 @@ def _live(parts: Sequence[pa.Table], from_ns: int | None) -> pa.Table:
     if not kept:
         return SCHEMA.empty_table().select(_COLUMNS)
     live = pa.concat_tables(kept)
-    live = live.filter(pc.invert(live.column("removed")))
+    if pc.any(live.column("removed")).as_py():
+        live = live.filter(pc.invert(live.column("removed")))
     return live if from_ns is None else live.filter(pc.invert(expired(live, from_ns)))
 
 
