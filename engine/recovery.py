@@ -19,7 +19,7 @@ _LINE_BYTES = RECOVERY_BYTES // _LINES
 _LINE_CHARACTERS = 12  # eight for the bytes, four for the check
 _LAST_CHARACTERS = 8
 _CHARACTERS = _LINES * _LINE_CHARACTERS + _LAST_CHARACTERS
-_NUMBER = re.compile(r"^\s*[1-6]\s*[:.)]", re.MULTILINE)
+_NUMBER = r"(?m)^\s*[1-6]\s*[:.)]"
 SLIPS_MAX = 8  # letters too many or too few with which a text still looks like a recovery secret
 
 
@@ -37,6 +37,8 @@ def recovery_secret(data: bytes) -> bytes:
 
 def looks_like_recovery(text: str) -> bool:
     """Whether somebody meant to type a recovery secret, right or wrong."""
+    if len(text) < _CHARACTERS - SLIPS_MAX:
+        return False
     letters = _cleaned(text)
     return (
         abs(len(letters) - _CHARACTERS) <= SLIPS_MAX
@@ -72,7 +74,7 @@ def _mistyped(message: str) -> UsageError:
 
 
 def _numberless(text: str) -> str:
-    return _NUMBER.sub("", text)
+    return re.sub(_NUMBER, "", text)
 
 
 def _cleaned(text: str) -> str:

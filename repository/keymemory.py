@@ -1,7 +1,8 @@
 """
-What this machine remembers of a repository's keys: the highest ring it saw, and which key opened it last.
+What this machine remembers of a repository's keys: the highest ring it saw, which key opened it last, a mark of the key set.
 
-Neither is secret. The first makes an older ring noticed; the second spares the Argon2 of passphrases that do not fit.
+None is secret. The first makes an older ring noticed; the second spares the Argon2 of passphrases that do not fit; the mark
+makes a made-up repository noticed by a recipient, to whom anybody could seal a ring.
 """
 
 import secrets
@@ -16,6 +17,7 @@ from repository.witness import state_unusable
 class _Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ring: int = 0
     key: str = ""
+    mark: str = ""
 
 
 class KeyMemory:
@@ -44,9 +46,15 @@ class KeyMemory:
                 code="store-rolled-back",
             )
 
-    def remember(self, ring: int, key: str) -> None:
-        """Keep what opened now."""
-        now = _Memory(ring, key)
+    def remember(self, ring: int, key: str, mark: str) -> None:
+        """Keep what opened now. Corruption(key-foreign) if its mark is not the one that was seen before."""
+        if self._held.mark not in ("", mark):
+            raise Corruption(
+                "the repository has other keys than this machine has seen: it was put in place of the true one; "
+                f"if that was on purpose, delete {self._path}",
+                code="key-foreign",
+            )
+        now = _Memory(ring, key, mark)
         if now == self._held:
             return
         temporary = self._path.with_suffix(f".{secrets.token_hex(8)}")

@@ -22,7 +22,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.keyring import Key, KeyForm, Ring, RingForm, open_ring, read_ring, seal_ring
-from engine.keys import KEY_BYTES, EpochKeys, KeySet
+from engine.keys import KEY_BYTES, EpochKeys, KeySet, derive
 from repository.ambient import random_bytes
 from repository.blobstore.protocol import BlobStore
 from repository.keymemory import KeyMemory
@@ -127,10 +127,11 @@ class Keyring:
         self._take(open_ring(form, key, self._opening, repository))
 
     def _take(self, ring: Ring) -> None:
-        self._ring = ring
         keys = ring.key_set
+        mark = derive(keys.id_key, "mark of the key set").hex()
+        self._memory.remember(ring.number, self.opened_with, mark)
+        self._ring = ring
         self._keys = replace(keys, epochs=_Epochs(keys.epochs, self._look))
-        self._memory.remember(ring.number, self.opened_with)
 
     @property
     def ring(self) -> Ring:

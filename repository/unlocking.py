@@ -1,9 +1,11 @@
 """From what a person or machine has (passphrase, recovery secret, private key, key service) to a key of a ring, and back."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from engine.errors import BackupError, Corruption, Denied, Unavailable, UsageError
+from engine.errors import BackupError, Conflict, Corruption, Denied, Unavailable, UsageError
 from engine.keyring import Key, KeyForm, KeyKind, RingForm
 from engine.keys import KEY_BYTES, SALT_BYTES, KdfCost, OpeningKey, opening_key, stretch
 from engine.recovery import (
@@ -14,7 +16,9 @@ from engine.recovery import (
     recovery_secret,
 )
 from repository.ambient import now, random_bytes
-from repository.keyservice import KeyService
+
+if TYPE_CHECKING:
+    from repository.keyservice import KeyService
 
 PASSPHRASE_CHARACTERS_MIN = 8
 _ID_BYTES = 8
@@ -24,7 +28,7 @@ _ID_BYTES = 8
 class ServiceKey:
     """A key of a key service."""
 
-    service: KeyService
+    service: "KeyService"
     name: str
 
     @property
@@ -60,6 +64,20 @@ def passphrase_key(passphrase: str, label: str = "", cost: KdfCost | None = None
     cost, salt = cost or KdfCost(), random_bytes(SALT_BYTES)
     made = _new_key("passphrase", opening_key(stretch(passphrase, salt, cost)), label)
     return replace(made, cost=cost, salt=salt)
+
+
+def require_new(passphrase: str, keys: Sequence[Key]) -> None:
+    """
+    Conflict(key-exists) if one of the keys has this passphrase already.
+
+    Two keys of one passphrase would let its holder in after one of them was removed. Costs an Argon2id for each key.
+    """
+    for key in keys:
+        if (
+            key.cost is not None
+            and opening_key(stretch(passphrase, key.salt, key.cost)).public == key.public_key
+        ):
+            raise Conflict("this passphrase opens the repository already", code="key-exists")
 
 
 def recovery_key(label: str = "") -> tuple[Key, list[str]]:

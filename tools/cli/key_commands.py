@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.errors import Conflict, Unsupported, UsageError
 from tools.cli import arguments
 from tools.cli.opening import read_small
-from tools.cli.output import DONE, WARNINGS, complain, print_json, say, table
+from tools.cli.output import DONE, WARNINGS, complain, plain_text, print_json, say, table
 
 if TYPE_CHECKING:
     from engine.keyring import Key
@@ -58,7 +58,7 @@ def add(
             "give one of --new-passphrase-file, --recipient and --new-kms", code="key-ambiguous"
         )
     opened = arguments.opened_keys(repo, passphrase_file, cache_dir, state_dir)
-    key = _new_key(new_passphrase_file, recipient, new_kms, label)
+    key = _new_key(opened.keyring, new_passphrase_file, recipient, new_kms, label)
     change = opened.keyring.add(key)
     if json:
         print_json({**_state(opened.keyring), "key": key.id, "left": _left(change)})
@@ -68,10 +68,20 @@ def add(
 
 
 def _new_key(
-    passphrase_file: Path | None, recipient: Path | None, kms: str | None, label: str
+    keyring: "Keyring",
+    passphrase_file: Path | None,
+    recipient: Path | None,
+    kms: str | None,
+    label: str,
 ) -> "Key":
     from repository.keyservice import file_key_service
-    from repository.unlocking import ServiceKey, passphrase_key, recipient_key, service_key
+    from repository.unlocking import (
+        ServiceKey,
+        passphrase_key,
+        recipient_key,
+        require_new,
+        service_key,
+    )
 
     if recipient is not None:
         from engine.keyfile import read_recipient
@@ -80,7 +90,9 @@ def _new_key(
         return recipient_key(read_recipient(text), label)
     if kms is not None:
         return service_key(ServiceKey(*file_key_service(kms)), label)
-    return passphrase_key(arguments.new_passphrase(passphrase_file), label)
+    passphrase = arguments.new_passphrase(passphrase_file)
+    require_new(passphrase, keyring.ring.keys)
+    return passphrase_key(passphrase, label)
 
 
 def remove(
@@ -140,7 +152,7 @@ def rotate(
     )
     say(f"{len(keyring.ring.keys)} keys open it:")
     for key in keyring.ring.keys:
-        say(f"  {key.id}  {key.kind}  {key.label}".rstrip())
+        say(f"  {key.id}  {key.kind}  {plain_text(key.label)}".rstrip())
     return DONE if change is None else _tell(change)
 
 

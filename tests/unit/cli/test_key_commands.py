@@ -49,6 +49,8 @@ def test_a_passphrase_is_changed(command: CommandLine, repo: Path, tmp_path: Pat
         command("repo", "key", "add", repo, "--new-passphrase-file", new, "--json")
     ).document
     assert listed(command, repo) == {old: "passphrase", made["key"]: "passphrase"}
+    twice = command("repo", "key", "add", repo, "--new-passphrase-file", new)
+    assert (twice.code, "key-exists" in twice.err) == (1, True)
     refused = command("repo", "key", "remove", repo, old)
     assert (refused.code, one_line(refused)) == (2, True)
     assert "key-in-use" in refused.err

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from engine.errors import (
     BackupError,
@@ -17,13 +18,14 @@ from engine.errors import (
     Unavailable,
     UsageError,
 )
-from engine.keyring import Key, open_ring, read_ring
+from engine.keyring import Key, Ring, open_ring, read_ring, seal_ring
 from engine.keys import OpeningKey, opening_key
 from engine.seal import ObjectClass, decode_header
 from repository import Places, Repository
 from repository import unlocking as unlocking_module
+from repository.ambient import random_bytes
 from repository.blobstore.memory import MemoryStore
-from repository.keyring import Keyring, open_keyring, ring_name
+from repository.keyring import Keyring, new_key_set, open_keyring, ring_name
 from repository.keyservice import FileKeyService, file_key_service
 from repository.repository import initialize, open_on
 from repository.unlocking import (
@@ -193,7 +195,7 @@ def test_one_derivation_when_the_key_is_known(
         assert count == expected
     memory = (places.state_dir / repository.id / "keys.json").read_text()
     assert THIRD not in memory
-    assert len(memory) < 60
+    assert PASSPHRASE not in memory
 
 
 # -- removal and rotation ----------------------------------------------------------------------------
@@ -519,6 +521,26 @@ def test_a_ring_of_another_repository_is_refused(
     with pytest.raises(Corruption) as caught:
         open_repo(shared)
     assert caught.value.code == "key-foreign"
+
+
+def test_a_made_up_repository_is_noticed_by_a_recipient_that_saw_the_true_one(
+    shared: MemoryStore, open_repo: OpenRepository, places: Places
+) -> None:
+    """Anybody can seal a ring to a recipient, with keys of their own; a machine that never saw the true one is fooled."""
+    open_repo(shared).keyring.add(recipient_key(PRIVATE.public))
+    with open_on(shared, PRIVATE, places) as repository:
+        assert files_of(repository) == OLD_FILES
+        number, uuid = repository.keyring.ring.number, repository.uuid
+    mine = recipient_key(PRIVATE.public)
+    strangers = new_key_set(blake3(shared.objects["config"]).digest())
+    forged = seal_ring(Ring(number + 1, (mine,), strangers), uuid, random_bytes)
+    shared.objects[ring_name(number + 1)] = forged
+    with pytest.raises(Corruption) as caught:
+        open_on(shared, PRIVATE, places)
+    assert caught.value.code == "key-foreign"
+    state = places.state_dir / repository.id
+    (state / "keys.json").unlink()
+    assert open_keyring(shared, PRIVATE, uuid, state).ring.number == number + 1
 
 
 def test_a_ring_under_another_number_is_damage(
