@@ -4,9 +4,9 @@ Which restore points a retention policy keeps, and why. Pure: the time is an arg
 A *series* is all restore points of one name (of one job). Every rule whose patterns fit a series speaks for it, and what any
 of them keeps is kept; a series without a rule is kept in full. Counts (`last`, `hourly` ... `yearly`) ask no clock: they take
 the newest point of each of the newest hours, days ... that have one. A window asks the clock. Kept besides, whatever the rules
-say: held points, points from the future, points whose time cannot be read, the newest point of the repository, and for
-`last_state` the newest point of each series and the newest one that names an object and workload. Points from the future
-take nobody's place. A later `now` never keeps more, and what was dropped changes nothing for the rest.
+say: held points, points from the future, damaged ones, those whose time cannot be read, the newest point of the repository, and
+for `last_state` the newest point of each series and the newest one that names an object and workload. Points from the future
+and damaged ones take nobody's place. A later `now` never keeps more, and what was dropped changes nothing for the rest.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +39,7 @@ class Candidate:
     Attributes:
         created_at: RFC 3339. hold: why it is held, None if it is not.
         objects: identity of every object and workload in it, to its name for people.
+        damaged: something that it names cannot be read.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Candidate:
     created_at: str
     objects: Mapping[str, str] = field(default_factory=dict)
     hold: str | None = None
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ def decide(points: Iterable[Candidate], policy: Policy, now: datetime) -> list[D
             verdicts.say(True, point, "time", "its time cannot be read")
         elif moment > now + CLOCK_SKEW:
             verdicts.say(True, point, "future", "from the future: check the clocks")
+        elif point.damaged:
+            verdicts.say(True, point, "damaged", "damaged: `strongroom repo verify` says what")
         else:
             series.setdefault(point.series, []).append(_Timed(point, moment))
     for members in series.values():

@@ -184,3 +184,22 @@ def test_item_periods_do_not_reach_trees_and_bad_policies_change_nothing(
         refused = command("retain", repo, "--policy", file)
         assert (refused.code, one_line(refused)) == (code, True)
     assert ids(command, repo) == made
+
+
+def test_damage_never_costs_a_good_point(
+    tmp_path: Path, command: CommandLine, clock: Clock, tree: Path, repo: Path
+) -> None:
+    """A point whose manifest is damaged, or which is damaged itself, stays, is named, and counts for nothing."""
+    made = import_daily(command, clock, tree, repo, 3)
+    newest = command("points", repo, "--objects", "--json").document[-1]
+    manifest = repo / "manifest" / newest["entries"][0]["manifest"]
+    manifest.chmod(0o600)
+    manifest.write_bytes(b"x" + manifest.read_bytes()[1:])
+    rules = policy(tmp_path, "[[rule]]\nlast = 1\n")
+    done = command("retain", repo, "--policy", rules, "--json")
+    assert (done.code, kept(done.document)) == (3, made[1:])
+    (file,) = (repo / "point").glob(f"{made[1]}*")
+    file.chmod(0o600)
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    done = command("forget", repo, "--keep-last", "1", "--json")
+    assert (done.code, done.document["forgotten"], len(done.document["damaged"])) == (3, 0, 1)

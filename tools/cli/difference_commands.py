@@ -61,7 +61,9 @@ def _show(found: "Iterator[EntryDifference]", *, summary: bool) -> None:
                 *(str(s.items + s.containers) for s in (added, removed, changed)),
                 size_text(added.bytes_after),
                 size_text(removed.bytes_before),
-                f"{size_text(changed.bytes_before)} -> {size_text(changed.bytes_after)}",
+                f"{size_text(changed.bytes_before)} -> {size_text(changed.bytes_after)}"
+                if changed.items
+                else "",
             ]
         )
     if rows:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from repository import Repository
 
 REASONS_SHOWN_MAX = 4
-_DOUBTFUL = {"future", "time"}  # reasons that a person should look at
+_DOUBTFUL = {"future", "time", "damaged"}  # reasons that a person should look at
 
 
 def retain(
@@ -56,7 +56,7 @@ def retain(
             check_sane(plan.decisions, rules, now)
         plan.carry_out()
         code = plan.show(json=json)
-        if dry_run and not force:
+        if dry_run and not force and at is None:
             _say_refusal(plan, rules)
     return code
 
@@ -182,7 +182,14 @@ class _Plan:
     def candidates(self) -> list[Candidate]:
         """The points as the rules see them."""
         return [
-            Candidate(p.id, p.name, p.created_at, _objects(p), self.holds.get(p.id))
+            Candidate(
+                p.id,
+                p.name,
+                p.created_at,
+                _objects(p),
+                self.holds.get(p.id),
+                any(e.entry.manifest in self.repository.entries.damaged for e in p.entries),
+            )
             for p in self.points
         ]
 

@@ -1,6 +1,7 @@
 """Retention keeps what a policy says and says why; no clock, order or repetition makes it drop more than that."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -233,6 +234,14 @@ def test_points_from_the_future_stay_and_take_no_place() -> None:
         ["from the future: check the clocks"],
         ["its time cannot be read"],
     ]
+
+
+def test_a_damaged_point_takes_nobodys_place() -> None:
+    """Rules never leave a damaged point as the only one."""
+    points = days_back(0, 1, 2)
+    points[0] = replace(points[0], damaged=True)
+    assert kept(points, one(Rule(last=1))) == points[1::-1]
+    assert reasons(points, one(Rule(last=1)))[0] == ["damaged: `strongroom repo verify` says what"]
 
 
 def test_a_clock_that_jumps_ahead_is_noticed() -> None:
