@@ -246,7 +246,7 @@ PARSERS: dict[str, Parser] = {
     ),
     "key-set": Parser(
         msgspec.json.encode(SEALED),
-        lambda data: keyring.decode_sealed(keyring.read_ring(k.STORED), data),
+        lambda data: keyring.decode_sealed(keyring.read_ring(k.STORED), data).key_set,
         json=True,
     ),
     "key-ring": Parser(k.STORED, unlocked, authenticated=True, json=True),
