@@ -186,9 +186,10 @@ def _extended(index: Mapping[bytes, int], number: int, table: pa.Table) -> dict[
 
 
 def expired(rows: pa.Table, from_ns: int) -> pa.ChunkedArray:
-    """Which items (not containers) were created and modified before a time."""
+    """Which items (not containers) were created and modified before a time; one without times (0) is not known to be old."""
     newest = pc.max_element_wise(rows.column("created_ns"), rows.column("modified_ns"))
-    return pc.and_(pc.less(newest, from_ns), pc.not_equal(rows.column("kind"), CONTAINER))
+    old = pc.and_(pc.less(newest, from_ns), pc.not_equal(newest, 0))
+    return pc.and_(old, pc.not_equal(rows.column("kind"), CONTAINER))
 
 
 def merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int]:

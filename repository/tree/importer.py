@@ -99,6 +99,11 @@ def import_tree(
             f"the repository lies inside {root} and would store itself: move one of them",
             code="repository-inside",
         )
+    if repository.state.generation.items_from_ns is not None:
+        raise UsageError(
+            "this repository drops items by their age, and files may be old when they come: import into another one",
+            code="item-period-unfit",
+        )
     with repository.write_session(identity) as session:
         work = _Import(repository, session, os.fsencode(root), name, reread=reread, show=show)
         return work.run()
@@ -249,7 +254,9 @@ class _Import:
         self._session.commit()
         assert self._slice.entry is not None, "a finished slice is always committed"
         result = "warning" if self._result.problems else "success"
-        draft = PointDraft(new_point_id(), self._name, self._job_session, result, (self._slice.entry,))
+        draft = PointDraft(
+            new_point_id(), self._name, self._job_session, result, (self._slice.entry,)
+        )
         self._result.point = self._session.seal_point(draft)
         self._result.bytes_stored = self._session.bytes_stored
         return self._result
