@@ -143,12 +143,13 @@ def unprotected(stored: bytes) -> bytes | None:
     return stored[:body]
 
 
-def repaired(stored: bytes, end: int, proof: Callable[[bytes], bool]) -> bytes | None:
+def repaired(stored: bytes, end: int, proof: Callable[[bytes], bool] | None = None) -> bytes | None:
     """
     The object as it was written, if what is left of it is enough; None otherwise, or if it never had parity.
 
     Args:
-        end: bytes of its end. proof: says of bytes whether they are those that were written.
+        end: bytes of its end. proof: says of bytes whether they are those that were written; without one the checks of a foot
+            that is whole must agree, which shows damage, but no forgery.
     """
     body = body_bytes(len(stored), end)
     if body is None:
@@ -157,7 +158,7 @@ def repaired(stored: bytes, end: int, proof: Callable[[bytes], bool]) -> bytes |
     for mended in area.bodies():
         for tail in area.ends():
             candidate = protected(mended, tail)
-            if proof(candidate):
+            if area.agrees(candidate) if proof is None else proof(candidate):
                 return candidate
     return None
 
@@ -173,6 +174,12 @@ class _Area:
         self._checks = (sum(stripe.slices + 2 for stripe in self._stripes) + 1) * _CHECK.size
         self._parity_at = body + self._checks + end
         self._feet = (body, len(stored) - self._checks - end)
+
+    def agrees(self, made: bytes) -> bool:
+        """Whether a foot of another object of this size is one of this object's feet."""
+        size = self._checks + self._end
+        feet = [bytes(self._view[at : at + size]) for at in self._feet]
+        return made[self._body : self._body + size] in feet
 
     def ends(self) -> Iterator[bytes]:
         """The end as either foot has it, each once."""

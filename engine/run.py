@@ -18,6 +18,7 @@ from engine.errors import Corruption
 from engine.frame import Codec, FrameInfo
 from engine.ids import CHUNK_ID_BYTES, ObjectId
 from engine.keys import SALT_BYTES
+from engine.limits import RUN_CHUNKS_MAX
 from engine.pack import DirectoryFrame
 from engine.parts import REFERENCE_BYTES
 from engine.seal import ObjectClass
@@ -142,6 +143,20 @@ def encode_run(packs: Sequence[RunPack]) -> bytes:
     rows = runs.sort(runs.rows_of(b"".join(refs), counts, 0))
     head = _COUNTS.pack(len(packs), len(salts), len(counts), len(rows) // ROW_BYTES)
     return b"".join((head, pack_rows, *salts, frame_rows, rows))
+
+
+def split_packs(packs: Sequence[RunPack]) -> list[list[RunPack]]:
+    """Packs in groups of at most RUN_CHUNKS_MAX chunks, one run each."""
+    groups: list[list[RunPack]] = []
+    count = 0
+    for pack in packs:
+        chunks = sum(len(frame.refs) for frame in pack.frames) // REFERENCE_BYTES
+        if not groups or count + chunks > RUN_CHUNKS_MAX:
+            groups.append([])
+            count = 0
+        groups[-1].append(pack)
+        count += chunks
+    return groups
 
 
 def _encode_frame(pack: int, info: FrameInfo, salts: dict[bytes, int]) -> bytes:

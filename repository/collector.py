@@ -51,7 +51,7 @@ from repository.layout import (
     run_name,
 )
 from repository.marking import Marker, Marks
-from repository.state import newest_generation, read_cell, read_cells, read_forgets
+from repository.state import damaged_packs, newest_generation, read_cell, read_cells, read_forgets
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -200,7 +200,10 @@ class Collector:
     def _sparse(self, view: View, marks: Marks) -> list[str]:
         """Packs that hold so much besides what is needed that the needed part is copied."""
         return sparse_packs(
-            marks, self._sizes, view.generation.condemned, self._limits.unused_share_max
+            marks,
+            self._sizes,
+            view.generation.condemned.keys() | damaged_packs(self._store),
+            self._limits.unused_share_max,
         )
 
     def _copy(self, chosen: Sequence[str], marks: Marks) -> None:

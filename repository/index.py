@@ -17,7 +17,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -241,6 +241,7 @@ class Index:
     def __init__(self, folder: Path, *, in_order: bool = False) -> None:
         self._folder = folder
         self._in_order = in_order
+        self._apart: frozenset[ObjectId] = frozenset()
         self._lock = threading.Lock()  # one sync at a time; readers take the snapshot as it is
         self._snapshot: _Snapshot | None = _Snapshot(())
         try:
@@ -332,12 +333,18 @@ class Index:
 
     # -- following the state ---------------------------------------------------------------------
 
-    def sync(self, named: Sequence[str], load: Callable[[str], bytes]) -> None:
+    def sync(
+        self,
+        named: Sequence[str],
+        load: Callable[[str], bytes],
+        apart: Collection[ObjectId] = frozenset(),
+    ) -> None:
         """
         Make the cache hold exactly the named runs.
 
         Args:
             named: run ids, 64 hex digits each. load: reads the plain bytes of one from the store; its errors pass.
+            apart: packs whose runs are merged with no other, so that no second location of a chunk is lost behind them.
 
         Raises:
             Corruption: a run is not one. Unavailable: the folder cannot be used.
@@ -345,7 +352,8 @@ class Index:
         with self._lock:
             wanted = frozenset(named)
             held = self._current().segments
-            if _names(held) == wanted:
+            self._apart = frozenset(apart)
+            if _names(held) == wanted and not any(map(self._hides, held)):
                 return
             with self._translated():
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -377,7 +385,11 @@ class Index:
         chosen: list[_Segment] = []
         covered: set[str] = set()
         for segment in sorted(known.values(), key=_rank):
-            if segment.names <= wanted and not segment.names & covered:
+            if (
+                segment.names <= wanted
+                and not segment.names & covered
+                and not self._hides(segment)
+            ):
                 chosen.append(segment)
                 covered |= segment.names
         return chosen
@@ -392,7 +404,11 @@ class Index:
         for name in dict.fromkeys(named):
             if name in covered:
                 continue
-            waiting[name] = decode_run(load(name))
+            run = decode_run(load(name))
+            if self._is_apart(run) and not self._in_order:
+                made.append(self._put({name: run}))
+                continue
+            waiting[name] = run
             if sum(run.chunk_count for run in waiting.values()) >= PENDING_CHUNKS_MAX:
                 made.append(self._put(waiting))
                 waiting = {}
@@ -406,6 +422,8 @@ class Index:
 
     def _levelled(self, segments: list[_Segment]) -> list[_Segment]:
         """Merge until no level holds too many."""
+        apart = [segment for segment in segments if self._is_apart(segment.run)]
+        segments = [segment for segment in segments if segment not in apart]
         while chosen := runs_to_merge([segment.run.chunk_count for segment in segments]):
             sources = [segments[place] for place in chosen]
             try:
@@ -414,7 +432,14 @@ class Index:
                 raise _damaged(self._folder) from error
             segments = [s for place, s in enumerate(segments) if place not in chosen]
             segments.append(merged)
-        return segments
+        return segments + apart
+
+    def _is_apart(self, run: Run) -> bool:
+        return bool(self._apart) and any(pack in self._apart for pack, _ in run.packs)
+
+    def _hides(self, segment: _Segment) -> bool:
+        """Whether it may have lost a location of a chunk behind one in a pack that is apart."""
+        return len(segment.names) > 1 and not self._in_order and self._is_apart(segment.run)
 
     def _remove_others(self, segments: Sequence[_Segment]) -> None:
         """Take away what is not in use here; another process that has it mapped keeps its bytes."""

@@ -14,6 +14,7 @@ POINTS = "point/"
 CELLS = "sess/"
 GENERATIONS = "gc/"
 FORGETS = "forget/"
+DAMAGED = "damaged/"  # followed by the name of a pack that could not be repaired
 GENERATION_DIGITS = 10
 
 _PACK_LETTER = {ObjectClass.DATA_PACK: "d", ObjectClass.METADATA_PACK: "m"}

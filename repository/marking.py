@@ -24,6 +24,7 @@ from repository.catalogs import expired
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
 from repository.layout import manifest_name, pack_name, point_name, run_name
+from repository.state import damaged_packs
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -115,7 +116,7 @@ class Marker:
         self._index.sync(runs_in_order, self._repository.load_run)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
-        condemned = view.generation.condemned
+        condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)
         found = self._find(after, condemned)
         needed_bytes = _needed_bytes(found)
         held = {run_name(run) for run in view.runs} | needed_bytes.keys()
@@ -160,7 +161,7 @@ class Marker:
     # -- chunks ----------------------------------------------------------------------------------
 
     def _find(self, ids: bytes, condemned: Collection[str]) -> Found:
-        """One location of each chunk, not in a condemned pack if there is another. Corruption if one has none."""
+        """One location of each chunk, not in a condemned or damaged pack if there is another. Corruption if it has none."""
         found = self._index.find(
             ids, lambda object_class, pack: pack_name(object_class, pack) not in condemned
         )

@@ -23,7 +23,7 @@ from engine.parts import REFERENCE_BYTES, Part
 from engine.recipe import stream_content, text_bytes
 from engine.seal import ObjectClass, frame_cipher
 from repository.blobstore.protocol import BlobStore
-from repository.index import NOT_FOUND, Found, FramePlace, Index
+from repository.index import NOT_FOUND, Found, FramePlace, Index, Usable
 from repository.layout import pack_name
 
 FRAME_CACHE_BYTES_MAX = 16 * 1024 * 1024
@@ -61,7 +61,8 @@ class Reader:
     """
     Reads through an index. Thread-safe.
 
-    `renew` reads the state anew and says whether it was another one: then what is missing was collected, not lost.
+    `renew` reads the state anew and says whether it was another one: then what is missing was collected, not lost. `whole`
+    gives the packs that are not known to be damaged: they are preferred.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class Reader:
         repository: bytes,
         index: Index,
         renew: Callable[[], bool] = lambda: False,
+        whole: Callable[[], Usable | None] = lambda: None,
     ) -> None:
         self._store = store
+        self._whole = whole
         self._renew = renew
         self._keys = keys
         self._repository = repository
@@ -113,7 +116,7 @@ class Reader:
 
     def first_places(self, refs: bytes) -> "array[int]":
         """For each reference where it lies: numbers that sort as packs and places in them do."""
-        return self._index.find(runs.gather_ids(refs)).frames
+        return self._index.find(runs.gather_ids(refs), self._whole()).frames
 
     # -- chunks ----------------------------------------------------------------------------------
 
@@ -133,7 +136,7 @@ class Reader:
 
     def _gather(self, refs: bytes) -> Gathered:
         ids = runs.gather_ids(refs)
-        found = self._index.find(ids)
+        found = self._index.find(ids, self._whole())
         if found.lengths != runs.lengths(refs):
             self._raise_missing(found, ids)
         handles = sorted(set(found.frames))

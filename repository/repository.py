@@ -21,6 +21,7 @@ from engine.ids import WriterId, writer_id
 from engine.keys import SALT_BYTES, KdfCost
 from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
 from engine.parts import Part
+from engine.run import decode_run
 from engine.seal import ObjectClass, open_object, seal_object
 from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
@@ -28,7 +29,7 @@ from repository.blobstore.protocol import BlobStore
 from repository.entries import Entries, Entry
 from repository.index import Index
 from repository.keyring import Keyring, found_ring, new_key_set, open_keyring
-from repository.layout import CONFIG, PROBE, manifest_name, run_name
+from repository.layout import CONFIG, PROBE, manifest_name, parse_pack_name, run_name
 from repository.points import Damaged, PointDraft, in_order, read_points, resolve_point
 from repository.reader import Reader
 from repository.settings import (
@@ -40,7 +41,7 @@ from repository.settings import (
     new_config,
     read_config,
 )
-from repository.state import State, read_forgets, read_state
+from repository.state import State, Usable, read_forgets, read_state
 from repository.unlocking import Credential, check_passphrase, passphrase_key
 from repository.witness import Witness, state_unusable
 
@@ -61,7 +62,13 @@ class Repository:
     """See the module head. Made by `create_repository` and `open_repository`."""
 
     def __init__(
-        self, store: BlobStore, keyring: Keyring, config: ConfigForm, places: Places
+        self,
+        store: BlobStore,
+        keyring: Keyring,
+        config: ConfigForm,
+        places: Places,
+        *,
+        lenient: bool = False,
     ) -> None:
         self.store = store
         self.keyring = keyring
@@ -73,10 +80,12 @@ class Repository:
         self._witness = Witness(self._state_dir / "seen.json")
         self.scratch = places.cache_dir / self.id  # caches, and what a collection needs meanwhile
         self.index = Index(self.scratch / "index")
-        self.reader = Reader(store, self.keys, self.uuid, self.index, self._renew)
+        self.reader = Reader(store, self.keys, self.uuid, self.index, self._renew, self._whole)
         self.entries = Entries()
         self._lock = threading.RLock()
         self._state: State | None = None
+        self._lenient = lenient
+        self.lost_runs: dict[str, BackupError] = {}  # named and unreadable; a lenient opening alone goes on
         try:
             self.refresh()
         except BaseException:
@@ -112,7 +121,8 @@ class Repository:
             for attempt in range(1, REFRESH_ATTEMPTS_MAX + 1):
                 state = read_state(self.store, self.keys, self.uuid, self._witness.generation)
                 try:
-                    self.index.sync(state.runs, self.load_run)
+                    apart = [parse_pack_name(name)[1] for name in state.damaged]
+                    self.index.sync(self._readable(state.runs), self.load_run, apart)
                     self._take_manifests(state, last_attempt=attempt == REFRESH_ATTEMPTS_MAX)
                     break
                 except NotFound as error:
@@ -122,6 +132,21 @@ class Repository:
             self._witness.check(state)
             self._state = state
             return state
+
+    def _readable(self, runs: Sequence[str]) -> Sequence[str]:
+        """The runs to take in: of a lenient opening those that can be read, the others are put into `lost_runs`."""
+        if not self._lenient:
+            return runs
+        self.lost_runs = {}
+        for run in runs:
+            try:
+                decode_run(self.load_run(run))
+            except (Corruption, NotFound) as error:
+                self.lost_runs[run] = error
+        return [run for run in runs if run not in self.lost_runs]
+
+    def _whole(self) -> Usable | None:
+        return None if self._state is None else self._state.whole()
 
     def _renew(self) -> bool:
         """Read the state anew; whether a collector has published since."""
@@ -414,10 +439,17 @@ def open_repository(
     return open_on(open_store(address), credential, places or default_places())
 
 
-def open_on(store: BlobStore, credential: Credential, places: Places) -> Repository:
-    """Open the repository on a store; errors as of `open_repository`."""
+def open_on(
+    store: BlobStore, credential: Credential, places: Places, *, lenient: bool = False
+) -> Repository:
+    """
+    Open the repository on a store; errors as of `open_repository`.
+
+    Args:
+        lenient: go on without runs that cannot be read, to look and to repair. Never to write: what they name seems absent.
+    """
     config, keyring = open_keys(store, credential, places)
-    return Repository(store, keyring, config, places)
+    return Repository(store, keyring, config, places, lenient=lenient)
 
 
 def open_keys(

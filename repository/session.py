@@ -44,7 +44,7 @@ from engine.manifest import (
 )
 from engine.pack import DirectoryFrame
 from engine.parts import REFERENCE_BYTES, Part
-from engine.run import RunPack, encode_run
+from engine.run import RunPack, encode_run, split_packs
 from engine.seal import ObjectClass, open_object, seal_object
 from engine.version import FORMAT_VERSION
 from repository import ambient
@@ -372,7 +372,7 @@ class WriteSession:
             passed = read_generation(self._repository.store, self._keys, self._uuid, number)
             if passed.stub or not names.isdisjoint({*passed.condemned, *passed.dead}):
                 raise _collected()
-        return tuple(self._store_run(part) for part in _split(packs))
+        return tuple(self._store_run(part) for part in split_packs(packs))
 
     def copy_frame(self, object_class: ObjectClass, frame: DirectoryFrame, stored: bytes) -> None:
         """Queue a sealed frame of another pack for `commit_copies`."""

@@ -5,6 +5,7 @@ Order matters (docs/format.md, "Commit"): cells first, then the newest generatio
 round a commit folded in between would be missed.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from engine.seal import ObjectClass, open_object
 from repository.blobstore.protocol import BlobStore
 from repository.layout import (
     CELLS,
+    DAMAGED,
     FORGETS,
     GENERATIONS,
     cell_name,
@@ -34,38 +36,63 @@ from repository.layout import (
     pack_name,
 )
 
+_PACK_FORM = re.compile(r"pack/[dm]/([0-9a-f]{2})/\1[0-9a-f]{62}")
+
 Usable = Callable[[ObjectClass, ObjectId], bool]  # of a pack: whether it may be referred to
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What counts now. `manifests`, `runs` and `points` in a fixed order, each once."""
+    """
+    What counts now. `manifests`, `runs` and `points` in a fixed order, each once.
+
+    Attributes:
+        damaged: names of packs that could not be repaired: other locations of their chunks are preferred, new ones made.
+    """
 
     generation: GenerationForm
     cells: Mapping[str, CellForm]
     manifests: tuple[str, ...]
     runs: tuple[str, ...]
     points: tuple[str, ...]
+    damaged: frozenset[str] = frozenset()
 
     def usable(self) -> Usable | None:
-        """Says of a pack whether it may be referred to: neither condemned nor dead. None: all may be."""
+        """Says of a pack whether it may be referred to: neither condemned nor dead nor damaged. None: all may be."""
         held = self.generation
-        if not held.condemned and not held.dead:
+        if not held.condemned and not held.dead and not self.damaged:
             return None
         return self._usable
 
+    def whole(self) -> Usable | None:
+        """Says of a pack whether it is not damaged. None: none is."""
+        return self._whole if self.damaged else None
+
+    def _whole(self, object_class: ObjectClass, pack: ObjectId) -> bool:
+        return pack_name(object_class, pack) not in self.damaged
+
     def _usable(self, object_class: ObjectClass, pack: ObjectId) -> bool:
         name = pack_name(object_class, pack)
-        return name not in self.generation.condemned and name not in self.generation.dead
+        held = self.generation
+        return name not in held.condemned and name not in held.dead and name not in self.damaged
 
 
 def read_state(store: BlobStore, keys: KeySet, repository: bytes, known: int = 0) -> State:
     """Read cells, then the newest generation; `known` is the highest generation number seen before."""
     cells = read_cells(store, keys, repository)
-    return state_of(cells, newest_generation(store, keys, repository, known))
+    generation = newest_generation(store, keys, repository, known)
+    return state_of(cells, generation, damaged_packs(store))
 
 
-def state_of(cells: Mapping[str, CellForm], generation: GenerationForm) -> State:
+def damaged_packs(store: BlobStore) -> frozenset[str]:
+    """Names of the packs that are marked as damaged; other objects there mean nothing."""
+    marked = (blob.name.removeprefix(DAMAGED) for blob in store.list(DAMAGED))
+    return frozenset(name for name in marked if _PACK_FORM.fullmatch(name))
+
+
+def state_of(
+    cells: Mapping[str, CellForm], generation: GenerationForm, damaged: frozenset[str]
+) -> State:
     """What cells and a generation read after them say together."""
     manifests = dict.fromkeys(generation.manifests)
     runs = dict.fromkeys(generation.runs)
@@ -75,7 +102,7 @@ def state_of(cells: Mapping[str, CellForm], generation: GenerationForm) -> State
             manifests[commit.manifest] = None
         runs.update(dict.fromkeys(commit.runs))
         points.update(dict.fromkeys(commit.points))
-    return State(generation, cells, tuple(manifests), tuple(runs), tuple(points))
+    return State(generation, cells, tuple(manifests), tuple(runs), tuple(points), damaged)
 
 
 def read_cells(store: BlobStore, keys: KeySet, repository: bytes) -> dict[str, CellForm]:

@@ -43,6 +43,8 @@ def test_any_flipped_byte_comes_back(size: int, end: bytes) -> None:
     stored = protected(random.Random(size).randbytes(size), end)
     for at in range(0, len(stored), 1 if size < 200 else 1 + len(stored) // 60):
         assert mended(stored, flipped(stored, at), len(end)) == stored, at
+        if not end:
+            assert repaired(flipped(stored, at), 0) == stored, at
 
 
 def test_the_size_of_the_body_follows_from_the_size() -> None:

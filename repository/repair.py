@@ -1,0 +1,286 @@
+"""
+Repair: what is damaged is put back byte for byte, made again from what proves it, or marked so that nobody relies on it.
+
+In this order, for each object: read it again, make it good by its parity, take it from another repository (a copy of this
+one). The proof is the name where that is the hash of the bytes, else the parity and later the seal. Runs that stay lost are
+made again from the directories of packs and named by a new generation. A pack that stays damaged stays where it is, because
+its sound frames can still be read, and is marked: other locations of its chunks are preferred, and the next backup stores
+what it still finds at its source. Nothing is ever deleted here.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+from blake3 import blake3
+
+from cext import runs
+from engine.collection import Live, Verdict, View, next_generation
+from engine.errors import BackupError, Conflict, Corruption, NotFound, Unavailable
+from engine.pack import TRAILER_BYTES
+from engine.parity import repaired, unprotected
+from engine.run import RunPack, encode_run, split_packs
+from engine.seal import ObjectClass
+from repository import ambient
+from repository.blobstore.protocol import BlobStore
+from repository.forgets import PUBLISH_ATTEMPTS_MAX, publish
+from repository.layout import (
+    CELLS,
+    DAMAGED,
+    FORGETS,
+    GENERATIONS,
+    MANIFESTS,
+    PACKS,
+    POINTS,
+    RUNS,
+    parse_pack_name,
+    run_name,
+)
+from repository.packcheck import PackCheck
+from repository.scrub import is_named_by_hash
+from repository.state import damaged_packs, newest_generation, read_cells, state_of
+
+if TYPE_CHECKING:
+    from repository.repository import Repository
+
+SMALL = (RUNS, MANIFESTS, POINTS, CELLS, GENERATIONS, FORGETS)  # sealed objects of one frame
+FOUND_AGAIN, PARITY, COPY = "reading it again", "its parity", "another repository"
+
+Progress = Callable[[int, int], None]  # objects done, in all
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """An object that is as it was, and what made it so."""
+
+    name: str
+    by: str
+
+
+@dataclass(slots=True)
+class RepairReport:
+    """
+    What a repair did, or would do.
+
+    Attributes:
+        runs_lost, runs_made: index runs that were made again from pack directories, and what stands for them.
+        marked, unmarked: packs marked as damaged, and those that are sound again.
+        lost: names of other objects that nothing brings back.
+    """
+
+    dry_run: bool = False
+    repaired: list[Repaired] = field(default_factory=list)
+    runs_lost: list[str] = field(default_factory=list)
+    runs_made: list[str] = field(default_factory=list)
+    marked: list[str] = field(default_factory=list)
+    unmarked: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was, or would be, written."""
+        return bool(self.repaired or self.runs_made or self.marked or self.unmarked)
+
+
+def is_sound(name: str, stored: bytes) -> bool:
+    """Whether these are the bytes that were stored under a name, as far as can be told without a key."""
+    if is_named_by_hash(name):
+        return blake3(stored).hexdigest() == name.rpartition("/")[2]
+    return unprotected(stored) is not None
+
+
+class Mender:
+    """Puts single objects back. Needs no key."""
+
+    def __init__(self, store: BlobStore, others: Sequence[BlobStore], report: RepairReport) -> None:
+        self._store = store
+        self._others = others
+        self._report = report
+
+    def small_objects(self, progress: Progress) -> list[str]:
+        """Look at every object but packs, keys and configuration, and put back what is damaged; names of what stays so."""
+        names = [b.name for prefix in SMALL for b in self._store.list(prefix)]
+        left = []
+        for number, name in enumerate(names):
+            if not self.mend(name):
+                left.append(name)
+            progress(number + 1, len(names))
+        return left
+
+    def mend(self, name: str) -> bool:
+        """Make sure that an object is sound; False if it is not and nothing helps."""
+        stored, tag = self._read(name)
+        if stored is not None and is_sound(name, stored):
+            return True
+        again, tag = self._read(name)
+        if again is not None and is_sound(name, again):
+            self._report.repaired.append(Repaired(name, FOUND_AGAIN))
+            return True
+        made, by = self._made(name, again)
+        if made is None:
+            return False
+        if not self._report.dry_run:
+            self._store.replace(name, made, tag)
+        self._report.repaired.append(Repaired(name, by))
+        return True
+
+    def _read(self, name: str) -> tuple[bytes | None, str | None]:
+        try:
+            return self._store.get_tagged(name)
+        except NotFound:
+            return None, None
+
+    def _made(self, name: str, stored: bytes | None) -> tuple[bytes | None, str]:
+        if stored is not None:
+            end = TRAILER_BYTES if name.startswith(PACKS) else 0
+            proof = partial(is_sound, name) if is_named_by_hash(name) else None
+            made = repaired(stored, end, proof)
+            if made is not None:
+                return made, PARITY
+        if name.startswith(CELLS):
+            return None, ""  # another repository may have an older one
+        for other in self._others:
+            try:
+                found = other.get(name)
+            except NotFound:
+                continue
+            if is_sound(name, found):
+                return found, COPY
+        return None, ""
+
+
+def mend_small_objects(
+    store: BlobStore,
+    others: Sequence[BlobStore] = (),
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda done, todo: None,
+) -> RepairReport:
+    """First step: everything but packs, so that the repository opens."""
+    report = RepairReport(dry_run)
+    report.lost = Mender(store, others, report).small_objects(progress)
+    return report
+
+
+def repair(
+    repository: "Repository",
+    suspects: Iterable[str],
+    report: RepairReport,
+    others: Sequence[BlobStore] = (),
+    progress: Progress = lambda done, todo: None,
+) -> None:
+    """
+    Second step: packs and lost runs of a repository that was opened, leniently if need be.
+
+    Args:
+        suspects: names of objects that a verification found fault with, or of all packs. report: is added to.
+    """
+    mender = Mender(repository.store, others, report)
+    missing = {run_name(run) for run in repository.lost_runs}
+    for name in sorted(missing):
+        if mender.mend(name):
+            missing.discard(name)
+    report.lost = [name for name in report.lost if not name.startswith(RUNS)]
+    marked = damaged_packs(repository.store)
+    packs = sorted({*(n for n in suspects if n.startswith(PACKS)), *marked})
+    for number, name in enumerate(packs):
+        _settle(repository.store, name, mender, marked, report)
+        progress(number + 1, len(packs))
+    for name in sorted({n for n in suspects if n.startswith(MANIFESTS)}):
+        if name not in report.lost and not mender.mend(name):
+            report.lost.append(name)
+    if missing:
+        _replace_runs(repository, {name.removeprefix(RUNS) for name in missing}, report)
+
+
+def _settle(
+    store: BlobStore, name: str, mender: Mender, marked: frozenset[str], report: RepairReport
+) -> None:
+    """Put one pack back, or mark it; take the mark off one that is sound."""
+    sound = mender.mend(name)
+    if sound and name in marked:
+        if not report.dry_run:
+            store.delete(DAMAGED + name)
+        report.unmarked.append(name)
+    elif not sound and name not in marked:
+        if not report.dry_run:
+            mark = msgspec.json.encode({"found_at": ambient.now()})
+            try:
+                store.put_new(DAMAGED + name, mark)
+            except Conflict:
+                return
+        report.marked.append(name)
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def packs_not_indexed(repository: "Repository", without: Iterable[str]) -> list[RunPack]:
+    """Packs that hold chunks in no readable run, from their authenticated directories; those `without` are not looked at."""
+    check = PackCheck(repository.store, repository.keys, repository.uuid)
+    passed_over, found = set(without), []
+    for blob in repository.store.list(PACKS):
+        if blob.name in passed_over:
+            continue
+        object_class, pack = parse_pack_name(blob.name)
+        findings = check.check(blob.name, blob.size, scrub=False, decode=False)
+        if findings.directory is None:
+            continue
+        frames = findings.directory.frames
+        ids = runs.gather_ids(b"".join(frame.refs for frame in frames))
+        if repository.index.absent(ids):
+            found.append(RunPack(pack, object_class, frames))
+    return found
+
+
+def _replace_runs(repository: "Repository", lost: set[str], report: RepairReport) -> None:
+    """Make new runs for what the lost ones named, and publish a generation that names them instead."""
+    report.runs_lost = sorted(lost)
+    dead = repository.state.generation.dead
+    packs = packs_not_indexed(repository, dead)
+    if report.dry_run:
+        report.runs_made = ["-"] if packs else []
+        return
+    report.runs_made = [
+        repository.store_sealed(ObjectClass.RUN, encode_run(group), run_name)
+        for group in split_packs(packs)
+    ]
+    publish_runs(repository, lost, report.runs_made)
+
+
+def publish_runs(repository: "Repository", lost: set[str], made: Sequence[str]) -> None:
+    """Publish a generation in which `made` stand for the runs `lost`; commits are folded, nothing else changes."""
+    store, keys, uuid = repository.store, repository.keys, repository.uuid
+    for _ in range(PUBLISH_ATTEMPTS_MAX):
+        cells = read_cells(store, keys, uuid)
+        generation = newest_generation(store, keys, uuid, repository.seen_generation)
+        state = state_of(cells, generation, frozenset())
+        view = View({}, cells, generation, generation.dead)
+        live = Live(state.manifests, dict(generation.dropped), generation.lineage, state.points)
+        kept = tuple(run for run in state.runs if run not in lost)
+        following = next_generation(
+            view,
+            live,
+            Verdict(dict(generation.condemned), ()),
+            (*kept, *made),
+            tuple(run_name(run) for run in sorted(lost)),
+        )
+        if publish(repository, following):
+            repository.refresh()
+            return
+    raise Unavailable(
+        "other collectors publish all the time: run again later", code="generation-contended"
+    )
+
+
+def unreadable(error: BackupError) -> bool:
+    """Whether an opening failed for something that a lenient one passes over."""
+    return isinstance(error, Corruption) and error.code in (
+        "object-missing",
+        "object-corrupt",
+        "run-corrupt",
+        "seal-broken",
+        "header-corrupt",
+    )
