@@ -215,3 +215,39 @@ async def test_messages_moved_while_folders_are_read_are_neither_lost_nor_double
         result = await lab.backup(user)
         assert lab.state(result.point)[user]["mail"] == lab.expected(user)[user]["mail"]
     lab.assert_no_breach()
+
+
+async def test_what_changed_between_two_restore_points(lab: Lab) -> None:
+    """Mail and drive: what came, went, moved, was read or written anew; nothing else."""
+    from repository.difference import differences
+
+    user = fill(lab)
+    tenant = lab.tenant
+    first = (await lab.backup(user)).point
+    messages = sorted(tenant.mailbox(user).messages(), key=lambda message: message.key)
+    inbox = [message for message in messages if message.folder.name == "Inbox"]
+    tenant.add_message(user, "Inbox", mime(200, subject="New"))
+    tenant.delete_message(user, inbox[0].key)
+    tenant.move_message(user, inbox[1].key, "Archive")
+    tenant.put_file(user, "Documents/Report.txt", b"another report")
+    tenant.move_file(user, "Documents/Sub", "Documents/Renamed")
+    second = (await lab.backup(user)).point
+    assert first is not None
+    assert second is not None
+    found = {
+        d.workload: [
+            (c.change, c.path.partition(f"{user}/{d.workload}/")[2].partition("~")[0], c.aspects)
+            for c in d.changes()
+        ]
+        for d in differences(lab.repository, first, second)
+    }
+    mail = {change for change in found["mail"] if change[1] != "Archive"}
+    assert mail == {
+        ("added", "Inbox/New", ()),
+        ("removed", "Inbox/Same", ()),
+        ("changed", "Archive/Same", ("place",)),
+    }
+    drive = {(change, path.partition("/")[2]): aspects for change, path, aspects in found["drives"]}
+    assert drive.keys() == {("changed", "Documents/Report.txt"), ("changed", "Documents/Renamed")}
+    assert "content" in drive["changed", "Documents/Report.txt"]
+    assert drive["changed", "Documents/Renamed"] == ("place",)
