@@ -385,11 +385,7 @@ class Index:
         chosen: list[_Segment] = []
         covered: set[str] = set()
         for segment in sorted(known.values(), key=_rank):
-            if (
-                segment.names <= wanted
-                and not segment.names & covered
-                and not self._hides(segment)
-            ):
+            if segment.names <= wanted and not segment.names & covered and not self._hides(segment):
                 chosen.append(segment)
                 covered |= segment.names
         return chosen

@@ -28,7 +28,6 @@ from engine.commit import CellForm, CommitForm
 from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
 from engine.ids import WriterId
 from engine.keys import SALT_BYTES
-from engine.limits import RUN_CHUNKS_MAX
 from engine.manifest import (
     CatalogPart,
     EntryForm,
@@ -43,7 +42,7 @@ from engine.manifest import (
     public_key_of,
 )
 from engine.pack import DirectoryFrame
-from engine.parts import REFERENCE_BYTES, Part
+from engine.parts import Part
 from engine.run import RunPack, encode_run, split_packs
 from engine.seal import ObjectClass, open_object, seal_object
 from engine.version import FORMAT_VERSION
@@ -646,17 +645,3 @@ def _collected() -> Fenced:
         "a collection took away what this turn refers to: the work goes on from the last commit",
         code="turn-revoked",
     )
-
-
-def _split(packs: Sequence[RunPack]) -> list[list[RunPack]]:
-    """Packs in groups of at most RUN_CHUNKS_MAX chunks, one run each."""
-    groups: list[list[RunPack]] = []
-    count = 0
-    for pack in packs:
-        chunks = sum(len(frame.refs) for frame in pack.frames) // REFERENCE_BYTES
-        if not groups or count + chunks > RUN_CHUNKS_MAX:
-            groups.append([])
-            count = 0
-        groups[-1].append(pack)
-        count += chunks
-    return groups
