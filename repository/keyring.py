@@ -57,7 +57,13 @@ def ring_problems(store: BlobStore, names: Sequence[str]) -> Iterator[tuple[str,
     newest = max((_number(name) for name in names if _NAME.fullmatch(name)), default=0)
     for name in (ring_name(newest, copy) for copy in COPIES if newest):
         if name not in names:
-            yield name, NotFound("a copy of the key ring is missing", code="object-missing")
+            yield (
+                name,
+                NotFound(
+                    "a copy of the key ring is missing: the next change of keys writes it again",
+                    code="object-missing",
+                ),
+            )
 
 
 def new_key_set(config_digest: bytes) -> KeySet:

@@ -1,4 +1,4 @@
-"""Scrub: stored bytes against the names that hash them. Needs no key, only the store."""
+"""Scrub: stored bytes against the names that hash them, key rings against their checksums. Needs no key, only the store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 from repository.blobstore.protocol import BlobInfo, BlobStore
-from repository.layout import MANIFESTS, PACKS, RUNS
+from repository.keyring import ring_problems
+from repository.layout import KEYS, MANIFESTS, PACKS, RUNS
 
 PIECE_BYTES = 8 * 1024 * 1024
 
@@ -36,9 +37,12 @@ def intact(store: BlobStore, blob: BlobInfo, count: Callable[[int], None]) -> bo
 
 
 def scrub(store: BlobStore, progress: Callable[[int, int], None] | None = None) -> ScrubReport:
-    """Read every object that is named by hash; `progress` gets objects done and in all."""
-    blobs = [blob for blob in store.list("") if is_named_by_hash(blob.name)]
-    report = ScrubReport()
+    """Read every object that is named by hash or has a checksum; `progress` gets objects done and in all."""
+    listed = list(store.list(""))
+    blobs = [blob for blob in listed if is_named_by_hash(blob.name)]
+    rings = [blob.name for blob in listed if blob.name.startswith(KEYS)]
+    report = ScrubReport(objects=len(rings))
+    report.damaged += [name for name, _ in ring_problems(store, rings)]
 
     def count(size: int) -> None:
         report.bytes_read += size
@@ -48,5 +52,5 @@ def scrub(store: BlobStore, progress: Callable[[int, int], None] | None = None) 
             report.damaged.append(blob.name)
         report.objects += 1
         if progress is not None:
-            progress(report.objects, len(blobs))
+            progress(report.objects, len(rings) + len(blobs))
     return report

@@ -28,6 +28,7 @@ from repository.blobstore.memory import MemoryStore
 from repository.keyring import Keyring, new_key_set, open_keyring, ring_name
 from repository.keyservice import FileKeyService, file_key_service
 from repository.repository import initialize, open_on
+from repository.scrub import scrub
 from repository.unlocking import (
     Credential,
     ServiceKey,
@@ -473,6 +474,7 @@ def test_one_copy_is_enough_and_verify_tells(
     damage(shared, name, how)
     repository = open_repo(shared)
     assert [problem.name for problem in repository.verify("listing").problems] == [name]
+    assert scrub(shared).damaged == [name]  # without a key
     repository.keyring.rotate()
     assert open_repo(shared).verify("listing").ok
     for name in rings(shared):
