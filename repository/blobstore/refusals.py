@@ -25,6 +25,7 @@ from engine.errors import (
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _PAST_THE_END = "Wanted range starting at"  # obstore's own check of what was answered
+_WHOLE_ANSWERED = "Received non-partial response"
 _METADATA_SERVICE = "//169.254."  # where virtual machines ask for credentials
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN_CREDENTIALS = {
@@ -71,6 +72,11 @@ def status_of(error: BaseException) -> int | None:
 def past_the_end(error: BaseException) -> bool:
     """Whether a range began behind the end of its object."""
     return status_of(error) == 416 or _PAST_THE_END in str(error)
+
+
+def range_ignored(error: BaseException) -> bool:
+    """Whether the service answered with the whole object, as HTTP allows."""
+    return _WHOLE_ANSWERED in str(error)
 
 
 def translated(error: BaseException, service: Service, where: str, what: str) -> BackupError:

@@ -28,7 +28,7 @@ from engine.errors import Conflict, NotFound, Unavailable
 from repository import ambient
 from repository.blobstore.names import checked_name
 from repository.blobstore.protocol import BlobInfo
-from repository.blobstore.refusals import Service, past_the_end, translated
+from repository.blobstore.refusals import Service, past_the_end, range_ignored, translated
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, PutMode
@@ -165,6 +165,9 @@ class RemoteStore:
             except FOREIGN as error:
                 if past_the_end(error):
                     return b""
+                if range_ignored(error):
+                    whole = bytes(obstore.get(self._clients.asking, path).bytes())
+                    return whole[offset if offset >= 0 else max(0, len(whole) + offset) :]
                 raise
 
         return self._read(name, read)[:length]
@@ -311,16 +314,11 @@ class RemoteStore:
             ambient.pause(pause)
 
     def has(self, name: str) -> bool:
-        """Whether an object is there. It fails soon, not after long patience: the address may be wrong."""
+        """Whether a small object is there. It fails soon, not after long patience: the address may be wrong."""
 
         def look() -> bool:
-            try:
-                # not HEAD: only an answer with a body tells a missing bucket from a missing object
-                obstore.get(self._clients.asking, name, options={"range": (0, 1)}).bytes()
-            except FOREIGN as error:
-                if past_the_end(error):
-                    return True
-                raise
+            # not HEAD: only an answer with a body tells a missing bucket from a missing object
+            obstore.get(self._clients.asking, name).bytes()
             return True
 
         try:

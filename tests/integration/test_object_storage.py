@@ -1,0 +1,268 @@
+"""`strongroom` on s3:// and az:// addresses: as on a path, also when the way there is bad."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from repository import Places
+from repository.blobstore.addresses import create_store
+from repository.blobstore.remote import Patience
+from repository.repository import initialize, open_repository, probe_compare_and_swap
+from repository.tree.importer import import_tree
+from tests.fixtures.http_faults import Fault, FaultyWay, at_random, faulty_way, no_fault
+from tests.fixtures.object_servers import BUCKET, ObjectServer, running_rclone
+from tests.fixtures.repositories import CHEAP, PASSPHRASE
+from tests.fixtures.trees import CommandLine, one_line, snapshot
+
+pytestmark = pytest.mark.slow
+
+FAULTS: tuple[Fault, ...] = (
+    *("lost", "refused", "doubled", "late", "cut", "lying-500"),
+    *("409", "412", "500", "503"),
+)
+
+
+@pytest.fixture(params=["seaweed", "azurite"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    server: ObjectServer = request.getfixturevalue(request.param)
+    use(server.environment, monkeypatch)
+    return server
+
+
+def use(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def way(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyWay]:
+    with faulty_way(server.port) as way:
+        use(server.through(way.port), monkeypatch)
+        yield way
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files that fill several frames, some compressible."""
+    root = tmp_path / "tree"
+    for folder in range(3):
+        (root / f"f{folder}").mkdir(parents=True)
+        for number in range(8):
+            path = root / f"f{folder}" / f"n{number}"
+            path.write_bytes(os.urandom(60_000 * number) + b"text " * 5000)
+    return root
+
+
+def test_every_command_works_as_on_a_path(
+    server: ObjectServer, tree: Path, tmp_path: Path, command: CommandLine
+) -> None:
+    """init, import, points, browse, stats, info, verify, export, forget, collect; each answers 0 and the tree is the same."""
+    address = server.address()
+    made = command("repo", "init", address, "--json")
+    assert made.document["compare_and_swap"] is True
+    again = command("repo", "init", address)
+    assert (again.code, one_line(again)) == (1, True)
+    assert "(store-not-empty)" in again.err
+    assert command("import", tree, address, "--name", "tree").code == 0
+    (tree / "f0" / "n1").write_bytes(b"changed")
+    assert command("import", tree, address, "--name", "tree").code == 0
+    assert len(command("points", address, "--json").document) == 2
+    assert "f0/" in command("browse", address, "latest").out
+    assert command("repo", "info", address, "--json").document["points"] == 2
+    assert command("repo", "stats", address, "--json").document["points"] == 2
+    for level in ("listing", "directory", "scrub", "read"):
+        assert command("repo", "verify", address, "--level", level).code == 0
+    assert command("export", address, "tree:latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tree)
+
+
+def test_another_machine_sees_the_same(
+    server: ObjectServer, tree: Path, tmp_path: Path, command: CommandLine
+) -> None:
+    """What one machine stored another reads, with nothing but the address and the passphrase."""
+    address = server.address()
+    assert command("repo", "init", address).code == 0
+    assert command("import", tree, address).code == 0
+    shutil.rmtree(command.cache_dir)
+    shutil.rmtree(command.state_dir)
+    assert command("export", address, "latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tree)
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [("s3://strongroom/none", "repository-not-found"), ("s3://strongroom/a b", "bad-address")],
+)
+def test_wrong_addresses(
+    seaweed: ObjectServer,
+    command: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    code: str,
+) -> None:
+    """What is not there or cannot be an address is told in one line."""
+    use(seaweed.environment, monkeypatch)
+    answer = command("repo", "info", address)
+    assert (answer.code in (1, 2), one_line(answer)) == (True, True)
+    assert f"({code})" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "credentials-refused"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "credentials-missing"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_PROFILE": "nobody"}, "profile-unusable"),
+        ({"AWS_ENDPOINT_URL": "http://192.0.2.1:80"}, "endpoint-insecure"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "store-unavailable"),
+    ],
+)
+def test_wrong_settings(
+    seaweed: ObjectServer,
+    command: CommandLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    code: str,
+) -> None:
+    """Wrong, missing or unsafe settings are told in one line that holds no secret, before a passphrase is asked for."""
+    nowhere = {
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    use({**seaweed.environment, **nowhere, **environment}, monkeypatch)
+    answer = command.plain("repo", "info", f"s3://{BUCKET}/x")
+    assert (answer.code in (1, 2), one_line(answer)) == (True, True)
+    assert f"({code})" in answer.err
+    assert "wrong-secret" not in answer.err
+
+
+def test_a_profile_gives_credentials(
+    seaweed: ObjectServer, command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_PROFILE and AWS's own files are enough."""
+    key, secret = (
+        seaweed.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    )
+    file = tmp_path / "credentials"
+    file.write_text(f"[mine]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", seaweed.environment["AWS_ENDPOINT_URL"])
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert command("repo", "init", seaweed.address()).code == 0
+
+
+def test_a_connection_string_is_enough(
+    azurite: ObjectServer, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the Azure portal offers to copy holds account, key and endpoint."""
+    for name in azurite.environment:
+        monkeypatch.delenv(name, raising=False)
+    account, key, endpoint = (
+        azurite.environment[f"AZURE_STORAGE_{name}"]
+        for name in ("ACCOUNT_NAME", "ACCOUNT_KEY", "ENDPOINT")
+    )
+    text = f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={endpoint};"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    assert command("repo", "init", azurite.address()).code == 0
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName={account}")
+    answer = command("repo", "info", azurite.address())
+    assert "(bad-connection-string)" in answer.err
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
+    answer = command("repo", "info", azurite.address())
+    assert "(credentials-missing)" in answer.err
+
+
+def test_a_store_without_conditions_is_noticed(
+    tmp_path: Path, tree: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that ignores the conditions of writes is found out by `repo init`, and `repo info` says so."""
+    with running_rclone(tmp_path / "rclone") as server:
+        use(server.environment, monkeypatch)
+        address = server.address()
+        assert probe_compare_and_swap(create_store(server.address())) is False
+        made = command("repo", "init", address)
+        assert made.code == 0
+        assert "lacks compare-and-swap" in made.err
+        assert command("import", tree, address).code == 0
+        info = command("repo", "info", address, "--json")
+        assert info.document["compare_and_swap"] is False
+        assert command("repo", "verify", address, "--read-data").code == 0
+
+
+def test_an_import_over_a_bad_way_ends_right_or_goes_on(
+    server: ObjectServer,
+    way: FaultyWay,
+    tree: Path,
+    tmp_path: Path,
+    command: CommandLine,
+) -> None:
+    """A fifth of all requests fail in some way: each command succeeds or says one clear line, and repeating it ends right."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    address = server.address()
+    assert command("repo", "init", address).code == 0
+    way.clear()
+    way.schedule = at_random(seed, 0.2, FAULTS)
+
+    def until_done(*words: str | Path) -> None:
+        for _ in range(10):
+            answer = command(*words)
+            if answer.code == 0:
+                return
+            assert one_line(answer), answer.err
+            assert re.search(r"\((store-unavailable|store-throttled|turn-revoked)\)", answer.err)
+        raise AssertionError(f"{words[0]} never succeeded")
+
+    until_done("import", tree, address, "--name", "one")
+    (tree / "f1" / "n2").write_bytes(os.urandom(100_000))
+    until_done("import", tree, address, "--name", "one")
+    until_done("repo", "verify", address, "--read-data")
+    until_done("points", address)
+    met = {fault for fault in way.faults if fault != "none"}
+    assert len(met) >= 3
+    for late in way.late:
+        late.join()
+    way.schedule = no_fault
+    assert command("repo", "verify", address, "--read-data").code == 0
+    assert command("export", address, "one:latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tree)
+
+
+def test_an_outage_in_the_middle_loses_nothing_committed(
+    server: ObjectServer,
+    way: FaultyWay,
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the service goes away for good the import fails soon enough, and the next one ends right."""
+    address = server.address()
+    quick = Patience(repetitions_max=2, pause_s=0.01, pause_s_max=0.02)
+    for module in ("s3", "azure"):
+        monkeypatch.setattr(f"repository.blobstore.{module}.Patience", lambda: quick)
+    initialize(create_store(address), PASSPHRASE, CHEAP)
+    for after in (0, 4, 8):
+        left = [after]
+
+        def schedule(_: object, left: list[int] = left) -> Fault:
+            left[0] -= 1
+            return "none" if left[0] >= 0 else "refused"
+
+        places = Places(tmp_path / f"cache{after}", tmp_path / f"state{after}")
+        way.schedule = no_fault
+        with open_repository(address, PASSPHRASE, places) as repository:
+            way.schedule = schedule
+            with pytest.raises(Exception, match=r"does not answer|settled nothing"):
+                import_tree(repository, tree, "tree")
+        way.schedule = no_fault
+    with open_repository(address, PASSPHRASE, places) as repository:
+        import_tree(repository, tree, "tree")
+        assert repository.verify("read").ok
