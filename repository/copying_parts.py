@@ -162,7 +162,7 @@ class PartCopier:
         kept = pa.array((n for n in range(rows.num_rows) if n not in failed), pa.int64())
         parts_column = pa.array(packed, pa.binary())
         table = rows.set_column(SCHEMA.get_field_index("parts"), "parts", parts_column).take(kept)
-        named = [(_name(rows, number), failed[number]) for number in sorted(failed)]
+        named = [(row_name(rows, number), failed[number]) for number in sorted(failed)]
         return Copied(table, totals_of(rows), read, named)
 
     def _store(
@@ -251,7 +251,7 @@ class PartCopier:
         return [gathered.piece(number) for number in range(len(gathered.numbers))]
 
 
-def _name(rows: pa.Table, number: int) -> str:
+def row_name(rows: pa.Table, number: int) -> str:
     """A row for people: of a tree its path, else its name."""
     row_id, name = rows["id"][number].as_py(), rows["name"][number].as_py()
     return display(row_id if row_id.rpartition(b"/")[2] == name else name)

@@ -50,11 +50,11 @@ def difference(
     Args:
         resumed: `copied` is a part of a copy of `original` itself: a row with its version is its copy.
     """
-    same, same_base, alike_base = _compared(original, copied, base)
+    same, same_base, like_base = _compared(original, copied, base)
     settled = same_base
     if resumed:
         stable = pc.or_(pc.not_equal(original["version"], ""), pc.equal(original["parts"], b""))
-        settled = pc.or_(settled, pc.and_(stable, pc.invert(alike_base)))
+        settled = pc.or_(settled, pc.and_(stable, pc.invert(like_base)))
     unchanged = pc.and_(same, settled)
     rows = original.filter(pc.invert(unchanged))
     gone = copied.filter(pc.invert(pc.is_in(copied["id"], original["id"])))
@@ -74,27 +74,27 @@ def _compared(
     original: pa.Table, copied: pa.Table, base: pa.Table | None
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.ChunkedArray]:
     """Of each row whether the copy looks the same; whether the base has it, chunks and all; whether it looks the same there."""
-    same = _alike(original, _aligned(original["id"], copied))
+    same = alike(original, aligned(original["id"], copied))
     if base is None:
         none = pc.and_(same, False)
         return same, none, none
-    there = _aligned(original["id"], base)
-    alike = _alike(original, there)
+    there = aligned(original["id"], base)
+    like_base = alike(original, there)
     chunks = pc.fill_null(pc.equal(original["parts"], there["parts"]), False)
-    return same, pc.and_(alike, chunks), alike
+    return same, pc.and_(like_base, chunks), like_base
 
 
-def _aligned(ids: pa.ChunkedArray, table: pa.Table) -> pa.Table:
+def aligned(ids: pa.ChunkedArray, table: pa.Table) -> pa.Table:
     """Rows of `table` by id, in the order of `ids`; nulls where there is none."""
     return table.take(pc.index_in(ids, value_set=table["id"].combine_chunks()))
 
 
-def _alike(rows: pa.Table, others: pa.Table) -> pa.ChunkedArray:
+def alike(rows: pa.Table, others: pa.Table) -> pa.ChunkedArray:
     """Whether two tables look the same, row by row; a null is like nothing."""
-    alike = pc.equal(rows["size"], others["size"])
+    found = pc.equal(rows["size"], others["size"])
     for name in VISIBLE:
-        alike = pc.and_(alike, pc.equal(rows[name], others[name]))
-    return pc.fill_null(alike, False)
+        found = pc.and_(found, pc.equal(rows[name], others[name]))
+    return pc.fill_null(found, False)
 
 
 def _known_parts(rows: pa.Table, copied: pa.Table, base: pa.Table) -> pa.Array:
@@ -105,6 +105,6 @@ def _known_parts(rows: pa.Table, copied: pa.Table, base: pa.Table) -> pa.Array:
     """
     place = pc.index_in(rows["parts"], value_set=base["parts"].combine_chunks())
     held = base.take(place)
-    copies = _aligned(held["id"], copied)
-    vouched = pc.and_(_alike(held, copies), pc.not_equal(rows["parts"], b""))
+    copies = aligned(held["id"], copied)
+    vouched = pc.and_(alike(held, copies), pc.not_equal(rows["parts"], b""))
     return pc.if_else(pc.fill_null(vouched, False), copies["parts"], None).combine_chunks()
