@@ -20,29 +20,33 @@ if TYPE_CHECKING:
 PASSPHRASE_BYTES_MAX = 4096
 
 
-def passphrase(file: Path | None, *, twice: bool = False) -> str:
+def passphrase(file: Path | None, *, twice: bool = False, side: str = "", of: str = "") -> str:
     """
     The passphrase: --passphrase-file, STRONGROOM_PASSPHRASE_FILE, STRONGROOM_PASSPHRASE, or a prompt.
 
     Args:
         twice: ask a second time on a terminal, for a new repository.
+        side: "to" for the second repository of a command, whose options and variables have it in their names.
+        of: the repository, for the prompt of a command that opens two.
     """
     if isinstance(file, KeyFile | ServiceAddress):
         raise UsageError(
             "a new repository begins with a passphrase: add other keys with `repo key add`",
             code="passphrase-missing",
         )
-    named = file or (Path(f) if (f := os.environ.get("STRONGROOM_PASSPHRASE_FILE")) else None)
+    option = f"--{side}-passphrase-file" if side else "--passphrase-file"
+    variable = f"STRONGROOM_{side.upper()}_PASSPHRASE" if side else "STRONGROOM_PASSPHRASE"
+    named = file or (Path(f) if (f := os.environ.get(f"{variable}_FILE")) else None)
     if named is not None:
         return _from_file(named)
-    if "STRONGROOM_PASSPHRASE" in os.environ:
-        return os.environ["STRONGROOM_PASSPHRASE"]
+    if variable in os.environ:
+        return os.environ[variable]
     if not sys.stdin.isatty():
         raise UsageError(
-            "no passphrase: give --passphrase-file or set STRONGROOM_PASSPHRASE_FILE",
+            f"no passphrase{' of ' if of else ''}{of}: give {option} or set {variable}_FILE",
             code="passphrase-missing",
         )
-    return _typed("Passphrase: ", twice=twice)
+    return _typed(f"Passphrase{' of ' if of else ''}{of}: ", twice=twice)
 
 
 def new_passphrase(file: Path | None) -> str:
@@ -65,11 +69,11 @@ def _typed(prompt: str, *, twice: bool) -> str:
     return first
 
 
-def credential(source: Path | None) -> "Credential":
-    """What --passphrase-file, --key-file or --kms name; a passphrase by default."""
+def credential(source: Path | None, *, side: str = "", of: str = "") -> "Credential":
+    """What --passphrase-file, --key-file or --kms name; a passphrase by default. `side`, `of`: see `passphrase`."""
     if isinstance(source, KeyFile | ServiceAddress):
-        return other_credential(source, passphrase)
-    return passphrase(source)
+        return other_credential(source, lambda file: passphrase(file, side=side, of=of))
+    return passphrase(source, side=side, of=of)
 
 
 def _from_file(file: Path) -> str:

@@ -210,6 +210,63 @@ REPOSITORY = (
         ),
     ),
     Command(
+        "repo copy",
+        "Copy restore points into another repository; run it again and it goes on.",
+        "tools.cli.copy_commands:copy",
+        (
+            parameter("source", metavar="FROM", help="The repository that is copied"),
+            parameter(
+                "target", metavar="TO", help="Another repository, made before with repo init"
+            ),
+            parameter(
+                "--point",
+                dest="points",
+                metavar="POINT",
+                action="append",
+                help="Only this restore point (again for more)",
+            ),
+            parameter(
+                "--last",
+                metavar="COUNT",
+                type=within(int, 1, 1_000_000),
+                help="Of each name only the newest so many",
+            ),
+            parameter(
+                "--name", metavar="PATTERN", help="Only restore points with such a name (*, ?)"
+            ),
+            switch(
+                "--again",
+                "Also those older than the newest copy of their name: forgotten in TO, or left out before",
+            ),
+            switch("--dry-run", "List what would be copied; change nothing"),
+            switch("--verify", "Read back what was copied, compare it with FROM byte by byte"),
+            parameter(
+                "--to-passphrase-file",
+                metavar="FILE",
+                type=Path,
+                action=OneOpening,
+                help="The same for TO (also STRONGROOM_TO_PASSPHRASE_FILE, STRONGROOM_TO_PASSPHRASE)",
+            ),
+            parameter(
+                "--to-key-file",
+                dest="to_passphrase_file",
+                metavar="FILE",
+                type=KeyFile,
+                action=OneOpening,
+                help="The same for TO",
+            ),
+            parameter(
+                "--to-kms",
+                dest="to_passphrase_file",
+                metavar="file:DIR/NAME",
+                type=ServiceAddress,
+                action=OneOpening,
+                help="The same for TO",
+            ),
+            *OPENING,
+        ),
+    ),
+    Command(
         "repo collect",
         "Give back the space of what nothing needs; safe beside running backups.",
         "tools.cli.collect_commands:collect",
