@@ -160,13 +160,14 @@ def next_generation(
     )
 
 
-def turns_to_wait_for(cells: Mapping[str, CellForm], own: Collection[str] = ()) -> dict[str, int]:
-    """Turns active now, by writer, without one's own."""
-    return {
-        writer: cell.turn
-        for writer, cell in cells.items()
-        if cell.state == "active" and writer not in own
-    }
+def turns_to_wait_for(cells: Mapping[str, CellForm]) -> dict[str, int]:
+    """
+    Turns active now, by writer.
+
+    There is no exception for one's own: a collector's turn of copying has ended by then, and whoever uses its identity
+    since is a writer like any other.
+    """
+    return {writer: cell.turn for writer, cell in cells.items() if cell.state == "active"}
 
 
 def has_ended(cell: CellForm, turn: int) -> bool:

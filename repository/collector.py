@@ -29,8 +29,8 @@ from engine.collection import (
     turns_to_wait_for,
 )
 from engine.commit import GenerationForm
-from engine.errors import Conflict, NotFound, Unavailable
-from engine.ids import WriterId, object_id
+from engine.errors import Conflict, Corruption, Fenced, NotFound, Unavailable
+from engine.ids import ObjectId, WriterId
 from engine.keys import SALT_BYTES
 from engine.limits import RUN_MERGED_CHUNKS_MAX
 from engine.run import Run, decode_run, merge_runs, runs_to_merge
@@ -118,7 +118,6 @@ class Collector:
         self._progress = progress or (lambda step, done, todo: None)
         self._sizes: dict[str, int] = {}
         self._report = CollectReport()
-        self._own: set[str] = set()
         self._copies: tuple[str, ...] = ()  # runs of what this collection copied
 
     def run(self, *, dry_run: bool = False) -> CollectReport:
@@ -146,15 +145,14 @@ class Collector:
         if not dry_run:
             self._require_swaps()
             self._delete(self._newest().dead)  # of a collector that stopped
-        view = self._view()
-        marks = marker.mark(view, view.runs)
+        view, marks = self._marked(marker)
         self._note(view, marks)
         chosen = self._sparse(view, marks)
         if dry_run:
             self._foresee(view, marks, chosen)
             return
         if chosen:
-            self._copy(chosen, marks)
+            self._copy_unless_overtaken(chosen, view, marks)
         self._publish(marker, None)
         judged_through = self._drain()
         self._publish(marker, judged_through)
@@ -195,6 +193,24 @@ class Collector:
         }
         return View(forgets, cells, generation, self._sizes.keys())
 
+    def _marked(self, marker: Marker) -> tuple[View, Marks]:
+        """Fresh reads and what they need; anew if what was read was overtaken, so that something of it seemed missing."""
+        for attempt in range(1, PUBLISH_ATTEMPTS_MAX + 1):
+            known = self._repository.refresh()  # catalogs are read through its index
+            view = self._view()
+            try:
+                return view, marker.mark(view, self._in_order(view))
+            except Corruption:
+                now = self._repository.refresh()
+                moved_on = (now.generation, now.cells) != (known.generation, known.cells)
+                if not moved_on or attempt == PUBLISH_ATTEMPTS_MAX:
+                    raise
+        raise _contended()
+
+    def _is_overtaken(self, view: View) -> bool:
+        """Whether another collector published since: what is missing was deleted, not lost."""
+        return self._newest().number != view.generation.number
+
     # -- copying ---------------------------------------------------------------------------------
 
     def _sparse(self, view: View, marks: Marks) -> list[str]:
@@ -206,9 +222,16 @@ class Collector:
             self._limits.unused_share_max,
         )
 
+    def _copy_unless_overtaken(self, chosen: Sequence[str], view: View, marks: Marks) -> None:
+        """Copy; if another collector revokes the turn or deletes a pack meanwhile, what was copied is left alone."""
+        try:
+            self._copy(chosen, marks)
+        except (Fenced, NotFound, Corruption):
+            if not self._is_overtaken(view):
+                raise
+
     def _copy(self, chosen: Sequence[str], marks: Marks) -> None:
         with self._repository.write_session() as session:
-            self._own.add(session.writer)
             compaction = Compaction(self._repository, session)
             needed = marks.needed_in(set(chosen))
             for number, name in enumerate(chosen):
@@ -228,17 +251,15 @@ class Collector:
             marks = marker.mark(view, runs)
             verdict = judge(view, marks.needs, judged_through)
             if judged_through is not None:
-                runs, replaced = self._merged_runs(runs, {*verdict.dead, *view.generation.dead})
+                dead = {*verdict.dead, *view.generation.dead}
+                runs, replaced = self._merged_runs(runs, dead, verdict.condemned)
             generation = next_generation(
                 view, marks.live, verdict, tuple(runs), tuple(run_name(run) for run in replaced)
             )
             if publish(self._repository, generation):
                 self._published(view, marks, generation, verdict)
                 return generation
-            self._delete(run_name(run) for run in runs if run not in view.runs)
-        raise Unavailable(
-            "other collectors publish all the time: run again later", code="generation-contended"
-        )
+        raise _contended()
 
     def _published(
         self, view: View, marks: Marks, generation: GenerationForm, verdict: Verdict
@@ -261,30 +282,35 @@ class Collector:
         ]
 
     def _merged_runs(
-        self, named: Sequence[str], dead_names: Collection[str]
+        self, named: Sequence[str], dead_names: Collection[str], condemned: Collection[str]
     ) -> tuple[list[str], list[str]]:
-        """The index without dead packs, small runs made one; and the runs that it stands for."""
-        dead = {parse_pack_name(name)[1] for name in dead_names if name.startswith(PACKS)}
+        """
+        The index without dead packs, small runs made one; and the runs that it stands for.
+
+        A merged run keeps one location of a chunk. One in a condemned pack must not stand for one in a usable pack, to which
+        a writer may refer that nobody waits for: so runs that mention condemned packs are not merged with others.
+        """
+        dead, doomed = _pack_ids(dead_names), _pack_ids(condemned)
         loaded = {run: decode_run(self._repository.load_run(run)) for run in named}
-        counts = [loaded[run].chunk_count for run in named]
-        small = {named[place] for place in runs_to_merge(counts)}
-        chosen = [
-            run
-            for run in named
-            if run in small or not dead.isdisjoint(pack for pack, _ in loaded[run].packs)
-        ]
+        mentioned = {run: {pack for pack, _ in loaded[run].packs} for run in named}
+        dying = [run for run in named if mentioned[run] & dead]
+        alone = [run for run in named if mentioned[run] & doomed]
+        others = [run for run in named if run not in alone]
+        small = {others[n] for n in runs_to_merge([loaded[r].chunk_count for r in others])}
+        groups = _groups([run for run in others if run in small or run in dying], loaded)
+        groups += [[run] for run in alone if run in dying]
+        chosen = [run for group in groups for run in group]
         if not chosen:
             return list(named), []
         merged = [
-            self._store_run([loaded[run] for run in reversed(group)], dead)
-            for group in _groups(chosen, loaded)
+            self._store_run([loaded[run] for run in reversed(group)], dead) for group in groups
         ]
         kept = [run for run in named if run not in chosen]
         return [*kept, *(run for run in merged if run is not None)], chosen
 
-    def _store_run(self, sources: Sequence[Run], dead: Collection[str]) -> str | None:
+    def _store_run(self, sources: Sequence[Run], dead: Collection[ObjectId]) -> str | None:
         """Store runs, newest first, as one; None if nothing is left of them."""
-        plain = merge_runs(sources, {object_id(pack) for pack in dead})
+        plain = merge_runs(sources, dead)
         if not decode_run(plain).chunk_count:
             return None
         return self._repository.store_sealed(ObjectClass.RUN, plain, run_name)
@@ -296,7 +322,7 @@ class Collector:
         repository = self._repository
         store, keys, uuid = repository.store, repository.keys, repository.uuid
         newest = self._newest().number
-        turns = turns_to_wait_for(read_cells(store, keys, uuid), self._own)
+        turns = turns_to_wait_for(read_cells(store, keys, uuid))
         self._report.turns_waited_for = len(turns)
         deadline = time.monotonic() + self._limits.wait_s
         todo = len(turns)
@@ -378,6 +404,16 @@ class Collector:
         report.condemned_bytes = sum(self._sizes.get(name, 0) for name in verdict.condemned)
         report.copied_packs = len(chosen)
         report.copied_bytes = sum(marks.needed_bytes[name] for name in chosen)
+
+
+def _pack_ids(names: Iterable[str]) -> set[ObjectId]:
+    return {parse_pack_name(name)[1] for name in names if name.startswith(PACKS)}
+
+
+def _contended() -> Unavailable:
+    return Unavailable(
+        "other collectors publish all the time: run again later", code="generation-contended"
+    )
 
 
 def _groups(chosen: Sequence[str], loaded: dict[str, Run]) -> list[list[str]]:

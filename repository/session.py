@@ -98,9 +98,8 @@ class WriteSession:
         )
         self._slices: list[Slice] = []
         self._tag: str | None = None
-        self._begun = self._begun_before = (
-            0  # generations read when this turn and the one before it began
-        )
+        self._begun = self._begun_before = 0  # read when this turn and the one before it began
+        self._decided = 0  # and what waits for a commit was decided under this one or a later one
         self._cell: CellForm | None = None
         self._begin()
 
@@ -128,7 +127,9 @@ class WriteSession:
             before = None
         watermark = self._repository.state.generation.watermarks.get(self._writer, 0)
         self._swap(protocol.begin(before, self._writer, watermark))
-        self._begun = self._begun_before = self._repository.refresh().generation.number
+        self._begun = self._begun_before = self._decided = (
+            self._repository.refresh().generation.number
+        )
 
     @property
     def writer(self) -> WriterId:
@@ -338,6 +339,7 @@ class WriteSession:
         entries = tuple(form for form, _ in built)
         manifest = self._store_manifest(runs, entries)
         self._publish(manifest, runs)
+        self._decided = self._begun_before  # restore points end turns too, but take nothing along
         with self._lock:
             refs = {}
             for index, ((slice_, pending), (_, catalog)) in enumerate(
@@ -352,19 +354,18 @@ class WriteSession:
 
     def _confirm_pending(self, taken: Sequence[tuple[Slice, Pending]]) -> None:
         """
-        Decide again what was decided in the turn before, if a generation came between. Fenced if it does not hold.
+        Decide again what was decided in earlier turns, if a generation came between. Fenced if it does not hold.
 
-        What a collection took away is not to be had in this session: its table of chunks says otherwise.
+        What a collection took away is not to be had in this session: its table of chunks says otherwise. An entry that is gone
+        on from may have been found at any time before.
         """
-        if self._begun == self._begun_before:
-            return
         for slice_, pending in taken:
             try:
                 if slice_.previous is not None:
                     self._repository.entries.get(slice_.previous.ref)
             except NotFound as error:
                 raise _collected() from error
-            if not self._intake.holds(pending.references()):
+            if self._begun != self._decided and not self._intake.holds(pending.references()):
                 raise _collected()
 
     def _flush_runs(self) -> tuple[str, ...]:
