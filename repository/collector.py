@@ -246,13 +246,17 @@ class Collector:
     def _publish(self, marker: Marker, judged_through: int | None) -> GenerationForm:
         """Create the next generation from fresh reads, as often as another one comes first; then delete what it calls dead."""
         for _ in range(PUBLISH_ATTEMPTS_MAX):
-            view = self._view()
+            view, marks = self._marked(marker)
             runs, replaced = self._in_order(view), list[str]()
-            marks = marker.mark(view, runs)
             verdict = judge(view, marks.needs, judged_through)
             if judged_through is not None:
                 dead = {*verdict.dead, *view.generation.dead}
-                runs, replaced = self._merged_runs(runs, dead, verdict.condemned)
+                try:
+                    runs, replaced = self._merged_runs(runs, dead, verdict.condemned)
+                except NotFound:
+                    if self._is_overtaken(view):
+                        continue
+                    raise
             generation = next_generation(
                 view, marks.live, verdict, tuple(runs), tuple(run_name(run) for run in replaced)
             )

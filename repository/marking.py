@@ -17,7 +17,7 @@ from cext import runs
 from engine.catalog import decode_catalog_part, part_references
 from engine.collection import Live, Needs, View, items_from_ns, kept_points
 from engine.commit import LineageForm
-from engine.errors import BackupError, Corruption
+from engine.errors import BackupError, Corruption, NotFound
 from engine.liveness import Link, live_entries, live_parents
 from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part_from
 from repository.catalogs import expired
@@ -97,7 +97,7 @@ class Marker:
         """
         try:
             return self._mark(view, runs_in_order)
-        except Corruption as error:
+        except (Corruption, NotFound) as error:
             if error.code == "collect-blocked":
                 raise
             raise _blocked(str(error)) from error
