@@ -48,6 +48,7 @@ from repository.witness import Witness, state_unusable
 if TYPE_CHECKING:
     from repository.catalogs import Catalog
     from repository.collector import CollectLimits, CollectProgress, CollectReport
+    from repository.ledger import Rolling
     from repository.session import WriteSession
     from repository.verify import Level, Progress, VerifyReport
 
@@ -78,6 +79,7 @@ class Repository:
         self.uuid = bytes.fromhex(config.repository)
         self._state_dir = places.state_dir / self.id
         self._witness = Witness(self._state_dir / "seen.json")
+        self.ledger_path = self._state_dir / "verified.json"
         self.scratch = places.cache_dir / self.id  # caches, and what a collection needs meanwhile
         self.index = Index(self.scratch / "index")
         self.reader = Reader(store, self.keys, self.uuid, self.index, self._renew, self._whole)
@@ -251,13 +253,18 @@ class Repository:
             return session.seal_point(draft)
 
     def verify(
-        self, level: "Level" = "directory", progress: "Progress | None" = None
+        self,
+        level: "Level" = "directory",
+        progress: "Progress | None" = None,
+        rolling: "Rolling | None" = None,
+        *,
+        everything: bool = False,
     ) -> "VerifyReport":
         """Check what is stored, see `repository.verify`. The state is read anew first."""
         from repository.verify import verify
 
         self.refresh()
-        return verify(self, level, progress)
+        return verify(self, level, progress, rolling, everything=everything)
 
     # -- what goes -------------------------------------------------------------------------------
 

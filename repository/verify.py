@@ -5,10 +5,13 @@ listing    everything that the state names is there
 directory  and every pack's header, trailer and directory open, and say what the runs say
 scrub      and the stored bytes of every object are those its name says (needs no key)
 read       and every chunk decodes to its id, every catalog and checkpoint is whole, every part has all its chunks
+drill      and a sample of the items, or all, is read and parsed as what it is
 
-Nothing is changed. Problems are values: the check goes on and names every affected object.
+Nothing is changed. Problems are values: the check goes on and names every affected restore point and item. With `Rolling` it
+looks into those packs alone whose turn it is.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,18 +19,26 @@ from typing import TYPE_CHECKING, Literal
 
 from cext import runs
 from engine.catalog import decode_parts
+from engine.collection import point_id
 from engine.errors import BackupError, NotFound
 from engine.ids import CHUNK_ID_BYTES, ObjectId
-from engine.manifest import part_from
+from engine.manifest import EntryRef, part_from
 from engine.pack import Directory
+from engine.parity import unprotected
 from engine.parts import Part
+from engine.seal import ObjectClass
+from repository import ambient
 from repository.ambient import cores
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
+from repository.drill import DrillReport, drill
 from repository.entries import Entry
 from repository.index import NOT_FOUND
 from repository.keyring import ring_problems
 from repository.layout import (
+    CELLS,
+    FORGETS,
+    GENERATIONS,
     KEYS,
     MANIFESTS,
     PACKS,
@@ -39,6 +50,7 @@ from repository.layout import (
     point_name,
     run_name,
 )
+from repository.ledger import Ledger, Rolling
 from repository.packcheck import PackCheck, PackFindings
 from repository.points import Damaged
 from repository.scrub import intact
@@ -46,10 +58,11 @@ from repository.scrub import intact
 if TYPE_CHECKING:
     from repository.repository import Repository
 
-Level = Literal["listing", "directory", "scrub", "read"]
-LEVELS: tuple[Level, ...] = ("listing", "directory", "scrub", "read")
+Level = Literal["listing", "directory", "scrub", "read", "drill"]
+LEVELS: tuple[Level, ...] = ("listing", "directory", "scrub", "read", "drill")
 PROBLEMS_MAX = 10_000
 ROWS_AT_ONCE = 4096
+ITEMS_NAMED_MAX = 20
 
 Progress = Callable[[int, int, int], None]  # packs done, packs in all, bytes read so far
 
@@ -63,9 +76,41 @@ class Problem:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """
+    What of one entry cannot be read.
+
+    Attributes:
+        points: ids of the restore points that have it. items: names of the items, unless all of them are lost.
+    """
+
+    object: str
+    workload: str
+    created_at: str
+    points: tuple[str, ...]
+    why: str
+    items: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = ", ".join(self.items[:ITEMS_NAMED_MAX])
+        more = "" if len(self.items) <= ITEMS_NAMED_MAX else ", ..."
+        points = f" (restore points {', '.join(self.points)})" if self.points else ""
+        names = f": {named}{more}" if named else ""
+        return f"{self.object}/{self.workload} of {self.created_at}{points}: {self.why}{names}"
+
+
 @dataclass(slots=True)
 class VerifyReport:
-    """What was looked at and what was found."""
+    """
+    What was looked at and what was found.
+
+    Attributes:
+        packs_looked_into: fewer than `packs` in a rolling check. oldest: the earliest time (RFC 3339) at which a pack was last
+            found sound at this level; empty if one never was.
+        lost: entries of which something cannot be read. points_affected: ids of the restore points that are not whole.
+        affected: both in lines for people.
+    """
 
     level: Level
     objects: int = 0
@@ -75,13 +120,18 @@ class VerifyReport:
     points: int = 0
     bytes_read: int = 0
     unreferenced: int = 0
+    packs_looked_into: int = 0
+    oldest: str | None = None
     problems: list[Problem] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    points_affected: list[str] = field(default_factory=list)
     affected: list[str] = field(default_factory=list)
+    drill: DrillReport | None = None
 
     @property
     def ok(self) -> bool:
         """No problem found."""
-        return not self.problems
+        return not self.problems and (self.drill is None or self.drill.ok)
 
     def add(self, name: str, error: BackupError) -> None:
         """Keep a finding; beyond PROBLEMS_MAX only the first ones are kept."""
@@ -90,10 +140,21 @@ class VerifyReport:
 
 
 def verify(
-    repository: "Repository", level: Level = "directory", progress: Progress | None = None
+    repository: "Repository",
+    level: Level = "directory",
+    progress: Progress | None = None,
+    rolling: Rolling | None = None,
+    *,
+    everything: bool = False,
 ) -> VerifyReport:
-    """Check the repository as its state is now. See the module head."""
-    return _Verifier(repository, level, progress or (lambda done, total, read: None)).run()
+    """
+    Check the repository as its state is now. See the module head.
+
+    Args:
+        rolling: which packs to look into; all by default. everything: drill with all items, not with a sample.
+    """
+    verifier = _Verifier(repository, level, progress or (lambda done, total, read: None))
+    return verifier.run(rolling, everything=everything)
 
 
 class _Verifier:
@@ -102,26 +163,31 @@ class _Verifier:
         self._depth = LEVELS.index(level)
         self._progress = progress
         self._report = VerifyReport(level)
-        self._bad_chunks: set[bytes] = set()
+        self._bad_chunks: dict[ObjectId, set[bytes]] = {}  # by the pack in which they are damaged
         self._bad_packs: set[ObjectId] = set()
+        self._points_of: dict[EntryRef, list[str]] = {}
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
 
     def _reaches(self, level: Level) -> bool:
         return self._depth >= LEVELS.index(level)
 
-    def run(self) -> VerifyReport:
+    def run(self, rolling: Rolling | None, *, everything: bool) -> VerifyReport:
         repository, report = self._repository, self._report
         report.objects = len(self._sizes)
         self._named_objects()
         packs = self._packs()
         if self._reaches("directory"):
-            self._look_into(packs)
-        if self._reaches("scrub"):
+            self._sealed_objects()
+            self._look_into(packs, rolling)
+        if self._reaches("scrub") and rolling is None:
             self._scrub_unnamed(set(packs))
-        self._entries()
         self._points()
+        self._entries()
+        if self._reaches("drill"):
+            report.drill = drill(repository, _newest(repository), everything=everything)
         report.packs = len(packs)
         report.chunks = repository.index.count()
+        report.affected += map(str, report.lost)
         return report
 
     def _named_objects(self) -> None:
@@ -145,6 +211,17 @@ class _Verifier:
         for name, error in ring_problems(self._repository.store, held):
             self._report.add(name, error)
 
+    def _sealed_objects(self) -> None:
+        """Cells, generations, forgets: their parity is that of what they hold. Points are opened anyway."""
+        for name in self._sizes:
+            if name.startswith((CELLS, GENERATIONS, FORGETS)):
+                try:
+                    if unprotected(self._repository.store.get(name)) is None:
+                        damaged = NotFound("its bytes are not as written", code="object-corrupt")
+                        self._report.add(name, damaged)
+                except BackupError as error:
+                    self._report.add(name, error)
+
     def _hash(self, name: str) -> None:
         """Compare an object's bytes with its name."""
         try:
@@ -165,24 +242,42 @@ class _Verifier:
             if name not in self._sizes:
                 self._report.add(name, NotFound("it is named and missing", code="pack-missing"))
                 self._bad_packs.add(parse_pack_name(name)[1])
+        if not self._reaches("read"):
+            self._bad_packs |= {parse_pack_name(name)[1] for name in self._repository.state.damaged}
         held = {name for name in self._sizes if name.startswith(PACKS)}
         self._report.unreferenced += len(held - set(packs))
         return {name: count for name, count in packs.items() if name in held}
 
-    def _look_into(self, packs: dict[str, int]) -> None:
+    def _look_into(self, packs: dict[str, int], rolling: Rolling | None) -> None:
         """Check packs side by side, one on each core."""
         check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
         scrub, decode = self._reaches("scrub"), self._reaches("read")
+        level = self._report.level
+        ledger = Ledger(self._repository.ledger_path, LEVELS)
+        chosen = sorted(packs)
+        if rolling is not None:
+            sizes = {name: self._sizes[name] for name in packs}
+            chosen = ledger.due(sizes, level, rolling, ambient.now())
+        sound: list[str] = []
+        damaged: list[str] = []
 
         def look(name: str) -> PackFindings:
             return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
 
         with ThreadPoolExecutor(cores(), "verify") as threads:
-            for done, findings in enumerate(threads.map(look, sorted(packs))):
-                self._judge(findings, packs[findings.name])
-                self._progress(done + 1, len(packs), self._report.bytes_read)
+            for done, findings in enumerate(threads.map(look, chosen)):
+                is_sound = self._judge(findings, packs[findings.name])
+                (sound if is_sound else damaged).append(findings.name)
+                self._progress(done + 1, len(chosen), self._report.bytes_read)
+        self._report.packs_looked_into = len(chosen)
+        ledger.note(sound, damaged, level, ambient.now())
+        self._report.oldest = ledger.oldest(packs, level)
+        with contextlib.suppress(OSError):  # advice alone
+            ledger.keep(packs)
 
-    def _judge(self, findings: PackFindings, expected: int) -> None:
+    def _judge(self, findings: PackFindings, expected: int) -> bool:
+        """Take in what was found of a pack; whether it is sound."""
+        before = len(self._report.problems)
         self._report.bytes_read += findings.bytes_read
         for error in findings.errors:
             self._report.add(findings.name, error)
@@ -196,7 +291,8 @@ class _Verifier:
             self._report.add(findings.name, error)
             self._bad_packs.add(pack)
         for refs in findings.damaged_refs:
-            self._bad_chunks |= _ids(runs.gather_ids(refs))
+            self._bad_chunks.setdefault(pack, set()).update(_ids(runs.gather_ids(refs)))
+        return len(self._report.problems) == before
 
     def _listed(self, pack: ObjectId, directory: Directory) -> int:
         """How many chunks of a directory the index looks for in this pack."""
@@ -215,32 +311,43 @@ class _Verifier:
                 self._hash(name)
 
     def _entries(self) -> None:
+        points = set(self._report.points_affected)
         for entry in self._repository.entries:
             self._report.entries += 1
-            broken = self._broken(entry)
-            if broken is not None:
-                form = entry.form
-                label = f"{form.object.name}/{form.workload} of {entry.created_at}"
-                self._report.affected.append(f"{label}: {broken}")
+            form, having = entry.form, tuple(sorted(self._points_of.get(entry.ref, ())))
+            if (broken := self._broken(entry)) is not None:
+                why, items = broken
+                points.update(having)
+            elif form.checkpoint is not None and self._missing([part_from(form.checkpoint)]):
+                # every item is there; only the next backup has more to do
+                why, items, having = "its checkpoint is damaged, its items are not", (), ()
+            else:
+                continue
+            lost = Lost(form.object.name, form.workload, entry.created_at, having, why, items)
+            self._report.lost.append(lost)
+        self._report.points_affected = sorted(points)
+        if self._report.lost:
+            told = {problem.name for problem in self._report.problems}
+            for name in sorted(self._repository.state.damaged - told):
+                marked = NotFound("it is marked as damaged", code="pack-corrupt")
+                self._report.add(name, marked)
 
-    def _broken(self, entry: Entry) -> str | None:
-        """Why an entry cannot be read in full, or None."""
+    def _broken(self, entry: Entry) -> tuple[str, tuple[str, ...]] | None:
+        """Why an entry cannot be read in full, with the items that are lost, or None."""
         form = entry.form
-        parts = [part_from(part.part) for part in form.catalog]
-        parts += [part_from(form.checkpoint)] if form.checkpoint is not None else []
-        if self._missing(parts):
-            return "its catalog is damaged"
-        if not self._reaches("read"):
-            return None
-        try:
-            lost = self._lost_rows(self._repository.catalog(entry))
-        except BackupError as error:
-            self._report.add(manifest_name(entry.ref.manifest), error)
-            return "its catalog cannot be read"
-        if not lost:
-            return None
-        names = ", ".join(name.decode(errors="replace") for name in lost[:20])
-        return f"{len(lost)} items are damaged: {names}"
+        if self._missing([part_from(part.part) for part in form.catalog]):
+            return "its catalog is damaged", ()
+        lost: list[bytes] = []
+        if self._reaches("read") or self._has_bad or self._repository.lost_runs:
+            try:
+                lost = self._lost_rows(self._repository.catalog(entry))
+            except BackupError as error:
+                self._report.add(manifest_name(entry.ref.manifest), error)
+                return "its catalog cannot be read", ()
+        if lost:
+            names = tuple(name.decode(errors="replace") for name in lost)
+            return f"{len(lost)} items are damaged", names
+        return None
 
     def _lost_rows(self, catalog: Catalog) -> list[bytes]:
         """Names of the rows with a part that lacks a chunk."""
@@ -258,16 +365,30 @@ class _Verifier:
     def _missing(self, parts: Sequence[Part]) -> bool:
         """Whether a chunk of these parts is lost; a finding if no run has it."""
         ids = runs.gather_ids(b"".join(part.chunks for part in parts))
-        found = self._repository.index.find(ids)
+        found = self._repository.index.find(ids, self._is_good if self._has_bad else None)
         handles = set(found.frames)
         if NOT_FOUND in handles:
             at = found.frames.index(NOT_FOUND) * CHUNK_ID_BYTES
             error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
             self._report.add(f"chunk {ids[at : at + 8].hex()}", error)
             return True
-        if self._bad_packs and any(found.place(h).pack in self._bad_packs for h in handles):
+        packs = {handle: found.place(handle).pack for handle in handles} if self._has_bad else {}
+        if not self._bad_packs.isdisjoint(packs.values()):
             return True
-        return bool(self._bad_chunks) and not self._bad_chunks.isdisjoint(_ids(ids))
+        if self._bad_chunks.keys().isdisjoint(packs.values()):
+            return False
+        return any(
+            ids[32 * number : 32 * number + 32] in self._bad_chunks.get(packs[handle], ())
+            for number, handle in enumerate(found.frames)
+        )
+
+    @property
+    def _has_bad(self) -> bool:
+        return bool(self._bad_packs or self._bad_chunks)
+
+    def _is_good(self, object_class: ObjectClass, pack: ObjectId) -> bool:
+        """Of a chunk in several packs the one in a good pack counts."""
+        return pack not in self._bad_packs and pack not in self._bad_chunks
 
     def _points(self) -> None:
         """Restore points open, and their entries are live."""
@@ -278,14 +399,24 @@ class _Verifier:
         for name, point in points.items():
             try:
                 for entry in point.entries:
+                    self._points_of.setdefault(entry.entry, []).append(point.id)
+                for entry in point.entries:
                     repository.entries.get(entry.entry)
             except BackupError as error:
                 damaged[point_name(name)] = error
         for name, why in damaged.items():
             self._report.add(name, why)
             self._report.affected.append(f"restore point {name.removeprefix(POINTS)}")
+            self._report.points_affected.append(point_id(name.removeprefix(POINTS)))
         held = {name for name in self._sizes if name.startswith(POINTS)}
         self._report.unreferenced += len(held - {point_name(p) for p in repository.state.points})
+
+
+def _newest(repository: "Repository") -> list[Entry]:
+    """The newest complete entry of every object and workload."""
+    keys = {(e.form.object.kind, e.form.object.id, e.form.workload) for e in repository.entries}
+    found = (repository.entries.newest_complete(*key) for key in sorted(keys))
+    return [entry for entry in found if entry is not None]
 
 
 def _ids(joined: bytes) -> set[bytes]:
