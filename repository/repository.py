@@ -25,6 +25,7 @@ from engine.run import decode_run
 from engine.seal import ObjectClass, open_object, seal_object
 from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
+from repository.blobstore.ahead import ahead
 from repository.blobstore.protocol import BlobStore
 from repository.entries import Entries, Entry
 from repository.index import Index
@@ -162,11 +163,12 @@ class Repository:
             fresh = Entries(state.generation)
         else:
             fresh = self.entries
-        for manifest in state.manifests:
-            if manifest in fresh.manifests:
-                continue
+        missing = [manifest for manifest in state.manifests if manifest not in fresh.manifests]
+        for manifest, take in ahead(
+            self.store, lambda m: known.get(m) or self.load_manifest(m), missing
+        ):
             try:
-                fresh.add(manifest, known.get(manifest) or self.load_manifest(manifest))
+                fresh.add(manifest, take())
             except Corruption as error:
                 fresh.damaged[manifest] = error
             except NotFound as error:

@@ -23,6 +23,7 @@ from engine.errors import Corruption, NotFound
 from engine.ids import ObjectId, WriterId
 from engine.keys import KeySet
 from engine.seal import ObjectClass, open_object
+from repository.blobstore.ahead import ahead
 from repository.blobstore.protocol import BlobStore
 from repository.layout import (
     CELLS,
@@ -108,9 +109,9 @@ def state_of(
 def read_cells(store: BlobStore, keys: KeySet, repository: bytes) -> dict[str, CellForm]:
     """Every writer's cell."""
     cells = {}
-    for blob in store.list(CELLS):
-        writer = cell_writer(blob.name)
-        cells[str(writer)], _ = read_cell(store, keys, repository, writer)
+    writers = [cell_writer(blob.name) for blob in store.list(CELLS)]
+    for writer, take in ahead(store, lambda w: read_cell(store, keys, repository, w), writers):
+        cells[str(writer)], _ = take()
     return cells
 
 

@@ -1,5 +1,7 @@
 """From the text of a REPO argument to a blob store."""
 
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +27,23 @@ def _local_path(address: str) -> Path:
 
 
 def _remote_store(address: str) -> "RemoteStore | None":
-    """The store of an s3:// or az:// address, None for a path. Drivers load when they are needed."""
-    scheme = address.partition("://")[0]
-    if scheme == address:
+    """The store of an s3:// or az:// address, None for a path."""
+    if address.partition("://")[0] not in ("s3", "az"):
         return None
-    if scheme == "s3":
+    settings = [i for i in os.environ.items() if i[0].startswith(("AWS_", "AZURE_", "STRONGROOM_"))]
+    return _connected(address, tuple(sorted(settings)))
+
+
+@lru_cache(16)
+def _connected(address: str, settings: tuple[tuple[str, str], ...]) -> "RemoteStore":
+    """One store for each address and settings: connections are kept. Drivers load when they are needed."""
+    if address.startswith("s3://"):
         from repository.blobstore.s3 import open_s3
 
         return open_s3(address)
-    if scheme == "az":
-        from repository.blobstore.azure import open_azure
+    from repository.blobstore.azure import open_azure
 
-        return open_azure(address)
-    return None
+    return open_azure(address)
 
 
 def create_store(address: str) -> BlobStore:

@@ -168,6 +168,10 @@ class LocalStore:
         """See BlobStore."""
         return self.root
 
+    def calls_at_once(self) -> int:
+        """See BlobStore."""
+        return 1
+
     def describe(self) -> str:
         """See BlobStore."""
         return str(self.root)

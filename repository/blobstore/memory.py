@@ -74,6 +74,10 @@ class MemoryStore:
     def local_folder(self) -> None:
         """See BlobStore."""
 
+    def calls_at_once(self) -> int:
+        """See BlobStore."""
+        return 1
+
     def describe(self) -> str:
         """See BlobStore."""
         return "memory"

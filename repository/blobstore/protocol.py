@@ -73,5 +73,8 @@ class BlobStore(Protocol):
     def local_folder(self) -> Path | None:
         """The folder of this machine in which the objects lie, None if there is none."""
 
+    def calls_at_once(self) -> int:
+        """How many calls side by side pay off: 1 if no call waits for a network."""
+
     def describe(self) -> str:
         """What it is, for people; no secrets."""

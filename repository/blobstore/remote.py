@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 SMALL_BYTES_MAX = 1024 * 1024  # what is sent within `answer_s`
 LISTED_AT_ONCE = 1000
+CALLS_AT_ONCE = 8
 LISTING_REPETITIONS = 3  # of the whole
 FIRST_CONTACT_REPETITIONS = 3
 COMPARED_BYTES = 4 * 1024 * 1024
@@ -97,7 +98,7 @@ NEVER_REPEAT: "RetryConfig" = {"max_retries": 0}
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Connections to one bucket: for what is small or read, for large writes, for listings."""
+    """Connections to one bucket: for what is small or read, for large writes, for listings that failed once."""
 
     asking: "ObjectStore"
     sending: "ObjectStore"
@@ -195,8 +196,11 @@ class RemoteStore:
         if folder:
             checked_name(folder)
 
+        # most listings are one page: they use the connection that is there; pages of a long one are repeated one by one
+        clients = itertools.chain((self._clients.asking,), itertools.repeat(self._clients.listing))
+
         def walk() -> list[BlobInfo]:
-            pages = obstore.list(self._clients.listing, folder or None, chunk_size=LISTED_AT_ONCE)
+            pages = obstore.list(next(clients), folder or None, chunk_size=LISTED_AT_ONCE)
             found = ((m["path"], m["size"]) for page in pages for m in page)
             return sorted(
                 (BlobInfo(name, size) for name, size in found if name.startswith(prefix)),
@@ -329,6 +333,10 @@ class RemoteStore:
     def local_folder(self) -> Path | None:
         """See BlobStore."""
         return None
+
+    def calls_at_once(self) -> int:
+        """See BlobStore."""
+        return CALLS_AT_ONCE
 
     def describe(self) -> str:
         """See BlobStore."""
