@@ -61,18 +61,22 @@ class Strongroom:
         return {"STRONGROOM_PASSPHRASE": PASSPHRASE, **local}
 
     def commands(self, place: Path, data: Path, backups: Sequence[str]) -> dict[str, Commands]:
-        """See Contender. No `reclaim`: there is no collection of space yet."""
+        """See Contender."""
         program = [sys.executable, "-P", "-m", "tools.cli.main"]
         repo = str(self.repository(place))
         backup = [*program, "import", str(data), repo, "--name", "data"]
         return {
-            # sizes are compared without padding; what it would add is a line of its own
-            "init": [[*program, "repo", "init", repo, "--padding", "none"]],
+            # sizes are compared without padding and parity; what these would add is a line of its own
+            "init": [[*program, "repo", "init", repo, "--padding", "none", "--parity", "off"]],
             "fresh": [backup],
             "again": [[*backup, "--reread"]],
             "changed": [[*backup, "--reread"]],
             "verify": [[*program, "repo", "verify", repo, "--read-data"]],
             "restore": [[*program, "export", repo, "latest", str(out_folder(place))]],
+            "reclaim": [
+                [*program, "forget", repo, "--keep-last", "1"],
+                [*program, "repo", "collect", repo],
+            ],
             "start": [[*program, "repo", "info", repo]],
         }
 
