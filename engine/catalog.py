@@ -144,17 +144,28 @@ def encode_catalog_part(table: pa.Table) -> bytes:
 
 def decode_catalog_part(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """Table of one catalog part, or of some of its columns. Corruption if it is not one."""
+    return pa.concat_tables(list(catalog_tables(data, columns)))
+
+
+def catalog_tables(data: bytes, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """`decode_catalog_part` piece by piece, for who keeps little of it."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         fits = file.schema_arrow.equals(SCHEMA)
-        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
-        table.validate(full=True)
-        fits = fits and not any(c.null_count for c in table.columns)
+        wanted = pa.schema([f for f in SCHEMA if columns is None or f.name in columns])
+        if fits:
+            yield wanted.empty_table()
+        for group in range(file.num_row_groups if fits else 0):
+            table = file.read_row_group(group, columns=wanted.names, use_threads=False)
+            table.validate(full=True)
+            fits = not any(c.null_count for c in table.columns)
+            if not fits:
+                break
+            yield table
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Corruption("a catalog part cannot be read", code="catalog-corrupt") from error
     if not fits:
         raise Corruption("a catalog part has other columns", code="catalog-corrupt")
-    return table
 
 
 def row_at(table: pa.Table, index: int) -> Row:

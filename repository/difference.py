@@ -15,7 +15,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.catalog import SCHEMA, decode_catalog_part
+from engine.catalog import SCHEMA, catalog_tables
 from engine.errors import NotFound
 from engine.manifest import CatalogPart, PointEntry, PointForm, part_from
 from repository.browse import MESSAGE, Browser, is_tree, marked_segment, plain_segment
@@ -281,19 +281,24 @@ def _touched(
     if any(len(column) for column in ids):
         touched = _joined(ids)
         for part in before[:shared]:
-            table = _load(repository, part)
-            wanted = pc.or_(
-                pc.is_in(table.column("id"), value_set=touched),
-                pc.equal(table.column("kind"), CONTAINER),
-            )
-            base.append(table.filter(wanted))
+            kept = [_wanted(table, touched) for table in _pieces(repository, part)]
+            base.append(pa.concat_tables(kept))
     from_ns = repository.state.generation.items_from_ns
     left, right = (_live([*base, *tail], from_ns) for tail in tails)
     return left, right
 
 
+def _wanted(table: pa.Table, touched: pa.ChunkedArray) -> pa.Table:
+    is_touched = pc.is_in(table.column("id"), value_set=touched)
+    return table.filter(pc.or_(is_touched, pc.equal(table.column("kind"), CONTAINER)))
+
+
 def _load(repository: Repository, part: CatalogPart) -> pa.Table:
-    return decode_catalog_part(repository.read_all(part_from(part.part)), _COLUMNS)
+    return pa.concat_tables(list(_pieces(repository, part)))
+
+
+def _pieces(repository: Repository, part: CatalogPart) -> Iterator[pa.Table]:
+    return catalog_tables(repository.read_all(part_from(part.part)), _COLUMNS)
 
 
 def _joined(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -322,11 +327,14 @@ def _differing(left: pa.Table, right: pa.Table) -> pa.Table:
     """The rows that differ, as `_ROWS` has them."""
     place = pc.index_in(right.column("id"), value_set=left.column("id"))
     both = pc.is_valid(place)
-    after, before = right.filter(both), left.take(place.drop_null())
-    aspects = _aspects(before, after)
+    aspects = _aspects(left, right, place.drop_null(), both)
     differ = pc.or_(pc.or_(*aspects[:2]), aspects[2])
     gone = pc.invert(pc.is_in(left.column("id"), value_set=right.column("id")))
-    changed = _rows("changed", before.filter(differ), after.filter(differ))
+    changed = _rows(
+        "changed",
+        left.take(place.drop_null().filter(differ)),
+        right.take(pc.indices_nonzero(both).filter(differ)),
+    )
     for name, mask in zip(ASPECTS, aspects, strict=True):
         changed[name] = mask.filter(differ)
     added = _rows("added", None, right.filter(pc.invert(both)))
@@ -334,15 +342,21 @@ def _differing(left: pa.Table, right: pa.Table) -> pa.Table:
     return pa.concat_tables([pa.table(part, schema=_ROWS) for part in (added, removed, changed)])
 
 
-def _aspects(before: pa.Table, after: pa.Table) -> list[pa.ChunkedArray]:
-    """Masks in the order of `ASPECTS`. Times of containers do not count: they tell of what is in them."""
+def _aspects(
+    left: pa.Table, right: pa.Table, place: pa.ChunkedArray, both: pa.ChunkedArray
+) -> list[pa.ChunkedArray]:
+    """
+    Masks in the order of `ASPECTS`, for the rows of `right` in `both` against those of `left` at `place`.
+
+    One column at a time, or two mailboxes would be copied. Times of containers do not count: they tell of what is in them.
+    """
 
     def differ(name: str) -> pa.ChunkedArray:
-        return pc.not_equal(before.column(name), after.column(name))
+        return pc.not_equal(left.column(name).take(place), right.column(name).filter(both))
 
     times = pc.and_(
         pc.or_(differ("created_ns"), differ("modified_ns")),
-        pc.not_equal(after.column("kind"), CONTAINER),
+        pc.not_equal(right.column("kind").filter(both), CONTAINER),
     )
     return [
         pc.or_(differ("parts"), differ("size")),
