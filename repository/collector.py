@@ -404,8 +404,9 @@ class Collector:
         verdict = judge(view, marks.needs, None)
         report.points_forgotten = len(report.would_forget)
         report.entries_dropped = marks.entries_dropped
-        report.condemned = len(verdict.condemned)
-        report.condemned_bytes = sum(self._sizes.get(name, 0) for name in verdict.condemned)
+        going = {*verdict.condemned, *chosen}
+        report.condemned = len(going)
+        report.condemned_bytes = sum(self._sizes.get(name, 0) for name in going)
         report.copied_packs = len(chosen)
         report.copied_bytes = sum(marks.needed_bytes[name] for name in chosen)
 
