@@ -5,13 +5,16 @@ Losing it costs nothing but another look. It is advice, never proof: what is due
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+Level = Literal["listing", "directory", "scrub", "read", "drill"]
+LEVELS: tuple[Level, ...] = ("listing", "directory", "scrub", "read", "drill")
 NEVER = ""
 
 
@@ -33,21 +36,20 @@ class Rolling:
 class Ledger:
     """Pack name -> level -> time (RFC 3339 UTC) of the last look that found nothing."""
 
-    def __init__(self, path: Path, levels: Sequence[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._levels = tuple(levels)
         try:
             self._times = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             self._times = {}
 
-    def last(self, name: str, level: str) -> str:
+    def last(self, name: str, level: Level) -> str:
         """When a pack was last found sound at this level or a deeper one; NEVER if it was not."""
-        deeper = self._levels[self._levels.index(level) :]
+        deeper = LEVELS[LEVELS.index(level) :]
         times = self._times.get(name, {})
         return max((times[one] for one in deeper if one in times), default=NEVER)
 
-    def due(self, sizes: Mapping[str, int], level: str, rolling: Rolling, now: str) -> list[str]:
+    def due(self, sizes: Mapping[str, int], level: Level, rolling: Rolling, now: str) -> list[str]:
         """Names of the packs whose turn it is, out of those with these sizes."""
         if rolling.older_than is None:
             names = list(sizes)
@@ -68,7 +70,9 @@ class Ledger:
             chosen.append(name)
         return chosen
 
-    def note(self, sound: Collection[str], damaged: Collection[str], level: str, now: str) -> None:
+    def note(
+        self, sound: Collection[str], damaged: Collection[str], level: Level, now: str
+    ) -> None:
         """Packs that were looked at: found sound, found damaged."""
         for name in sound:
             self._times.setdefault(name, {})[level] = now
@@ -86,7 +90,7 @@ class Ledger:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def oldest(self, names: Collection[str], level: str) -> str | None:
+    def oldest(self, names: Collection[str], level: Level) -> str | None:
         """The earliest of the times of these packs; NEVER if one was not looked at, None without packs."""
         return min((self.last(name, level) for name in names), default=None)
 

@@ -11,14 +11,13 @@ what it still finds at its source. Nothing is ever deleted here.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 from blake3 import blake3
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.errors import BackupError, Conflict, Corruption, NotFound, Unavailable
+from engine.errors import Conflict, Corruption, NotFound, Unavailable
 from engine.pack import TRAILER_BYTES
 from engine.parity import repaired, unprotected
 from engine.run import RunPack, encode_run, split_packs
@@ -38,12 +37,14 @@ from repository.layout import (
     parse_pack_name,
     run_name,
 )
+from repository.ledger import Level
 from repository.packcheck import PackCheck
+from repository.repository import Repository, open_on
 from repository.scrub import is_named_by_hash
+from repository.settings import Places
 from repository.state import damaged_packs, newest_generation, read_cells, state_of
-
-if TYPE_CHECKING:
-    from repository.repository import Repository
+from repository.unlocking import Credential
+from repository.verify import VerifyReport
 
 SMALL = (RUNS, MANIFESTS, POINTS, CELLS, GENERATIONS, FORGETS)  # sealed objects of one frame
 FOUND_AGAIN, PARITY, COPY = "reading it again", "its parity", "another repository"
@@ -81,7 +82,7 @@ class RepairReport:
     @property
     def changed(self) -> bool:
         """Whether something was, or would be, written."""
-        return bool(self.repaired or self.runs_made or self.marked or self.unmarked)
+        return bool(self.repaired or self.runs_lost or self.marked or self.unmarked)
 
 
 def is_sound(name: str, stored: bytes) -> bool:
@@ -97,7 +98,7 @@ class Mender:
     def __init__(self, store: BlobStore, others: Sequence[BlobStore], report: RepairReport) -> None:
         self._store = store
         self._others = others
-        self._report = report
+        self.report = report
 
     def small_objects(self, progress: Progress) -> list[str]:
         """Look at every object but packs, keys and configuration, and put back what is damaged; names of what stays so."""
@@ -116,14 +117,14 @@ class Mender:
             return True
         again, tag = self._read(name)
         if again is not None and is_sound(name, again):
-            self._report.repaired.append(Repaired(name, FOUND_AGAIN))
+            self.report.repaired.append(Repaired(name, FOUND_AGAIN))
             return True
         made, by = self._made(name, again)
         if made is None:
             return False
-        if not self._report.dry_run:
+        if not self.report.dry_run:
             self._store.replace(name, made, tag)
-        self._report.repaired.append(Repaired(name, by))
+        self.report.repaired.append(Repaired(name, by))
         return True
 
     def _read(self, name: str) -> tuple[bytes | None, str | None]:
@@ -164,35 +165,73 @@ def mend_small_objects(
     return report
 
 
+def verify_and_repair(
+    store: BlobStore,
+    credential: Credential,
+    places: Places,
+    level: Level,
+    others: Sequence[BlobStore] = (),
+    *,
+    dry_run: bool = False,
+    progress: Progress = lambda done, todo: None,
+) -> tuple[RepairReport, VerifyReport | None]:
+    """
+    All steps, around a verification: what was repaired, and what a verification says after it.
+
+    Without the second: a dry run, of a repository that does not open before it is repaired.
+    """
+    report = mend_small_objects(store, others, dry_run=dry_run, progress=progress)
+    try:
+        opened = open_on(store, credential, places, lenient=True)
+    except Corruption:
+        if dry_run and report.changed:
+            return report, None
+        raise
+    with opened as repository:
+        repair_runs(repository, report, others)
+        found = repository.verify(level, lambda done, todo, read: progress(done, todo))
+        repair(repository, [p.name for p in found.problems], report, others, progress)
+        if report.changed and not dry_run:
+            found = repository.verify(level, lambda done, todo, read: progress(done, todo))
+    return report, found
+
+
+def repair_runs(
+    repository: Repository, report: RepairReport, others: Sequence[BlobStore] = ()
+) -> None:
+    """Second step: the runs that a lenient opening passed over, put back from a copy or made again from packs."""
+    mender = Mender(repository.store, others, report)
+    lost = {run for run in repository.lost_runs if not mender.mend(run_name(run))}
+    report.lost = [name for name in report.lost if not name.startswith(RUNS)]
+    if lost:
+        _replace_runs(repository, mender, lost)
+    if not report.dry_run:
+        repository.refresh()
+
+
 def repair(
-    repository: "Repository",
+    repository: Repository,
     suspects: Iterable[str],
     report: RepairReport,
     others: Sequence[BlobStore] = (),
     progress: Progress = lambda done, todo: None,
 ) -> None:
     """
-    Second step: packs and lost runs of a repository that was opened, leniently if need be.
+    Third step: packs, and manifests and points that are missing.
 
     Args:
-        suspects: names of objects that a verification found fault with, or of all packs. report: is added to.
+        suspects: names of objects that a verification found fault with. report: is added to.
     """
     mender = Mender(repository.store, others, report)
-    missing = {run_name(run) for run in repository.lost_runs}
-    for name in sorted(missing):
-        if mender.mend(name):
-            missing.discard(name)
-    report.lost = [name for name in report.lost if not name.startswith(RUNS)]
     marked = damaged_packs(repository.store)
-    packs = sorted({*(n for n in suspects if n.startswith(PACKS)), *marked})
+    names = set(suspects)
+    packs = sorted({*(name for name in names if name.startswith(PACKS)), *marked})
     for number, name in enumerate(packs):
         _settle(repository.store, name, mender, marked, report)
         progress(number + 1, len(packs))
-    for name in sorted({n for n in suspects if n.startswith(MANIFESTS)}):
+    for name in sorted(name for name in names if name.startswith((MANIFESTS, POINTS))):
         if name not in report.lost and not mender.mend(name):
             report.lost.append(name)
-    if missing:
-        _replace_runs(repository, {name.removeprefix(RUNS) for name in missing}, report)
 
 
 def _settle(
@@ -217,40 +256,44 @@ def _settle(
 # -- runs ------------------------------------------------------------------------------------------
 
 
-def packs_not_indexed(repository: "Repository", without: Iterable[str]) -> list[RunPack]:
-    """Packs that hold chunks in no readable run, from their authenticated directories; those `without` are not looked at."""
+def packs_not_indexed(repository: Repository, mender: "Mender | None" = None) -> list[RunPack]:
+    """
+    Packs that hold chunks in no readable run, from their authenticated directories; dead ones are not looked at.
+
+    Args:
+        mender: puts back packs whose directory does not open.
+    """
     check = PackCheck(repository.store, repository.keys, repository.uuid)
-    passed_over, found = set(without), []
+    dead, found = set(repository.state.generation.dead), []
     for blob in repository.store.list(PACKS):
-        if blob.name in passed_over:
+        if blob.name in dead:
             continue
         object_class, pack = parse_pack_name(blob.name)
-        findings = check.check(blob.name, blob.size, scrub=False, decode=False)
-        if findings.directory is None:
+        directory = check.check(blob.name, blob.size, scrub=False, decode=False).directory
+        if directory is None and mender is not None and mender.mend(blob.name):
+            directory = check.check(blob.name, blob.size, scrub=False, decode=False).directory
+        if directory is None:
             continue
-        frames = findings.directory.frames
-        ids = runs.gather_ids(b"".join(frame.refs for frame in frames))
+        ids = runs.gather_ids(b"".join(frame.refs for frame in directory.frames))
         if repository.index.absent(ids):
-            found.append(RunPack(pack, object_class, frames))
+            found.append(RunPack(pack, object_class, directory.frames))
     return found
 
 
-def _replace_runs(repository: "Repository", lost: set[str], report: RepairReport) -> None:
+def _replace_runs(repository: Repository, mender: "Mender", lost: set[str]) -> None:
     """Make new runs for what the lost ones named, and publish a generation that names them instead."""
+    report = mender.report
     report.runs_lost = sorted(lost)
-    dead = repository.state.generation.dead
-    packs = packs_not_indexed(repository, dead)
+    groups = split_packs(packs_not_indexed(repository, mender))
     if report.dry_run:
-        report.runs_made = ["-"] if packs else []
         return
     report.runs_made = [
-        repository.store_sealed(ObjectClass.RUN, encode_run(group), run_name)
-        for group in split_packs(packs)
+        repository.store_sealed(ObjectClass.RUN, encode_run(group), run_name) for group in groups
     ]
     publish_runs(repository, lost, report.runs_made)
 
 
-def publish_runs(repository: "Repository", lost: set[str], made: Sequence[str]) -> None:
+def publish_runs(repository: Repository, lost: set[str], made: Sequence[str]) -> None:
     """Publish a generation in which `made` stand for the runs `lost`; commits are folded, nothing else changes."""
     store, keys, uuid = repository.store, repository.keys, repository.uuid
     for _ in range(PUBLISH_ATTEMPTS_MAX):
@@ -272,15 +315,4 @@ def publish_runs(repository: "Repository", lost: set[str], made: Sequence[str]) 
             return
     raise Unavailable(
         "other collectors publish all the time: run again later", code="generation-contended"
-    )
-
-
-def unreadable(error: BackupError) -> bool:
-    """Whether an opening failed for something that a lenient one passes over."""
-    return isinstance(error, Corruption) and error.code in (
-        "object-missing",
-        "object-corrupt",
-        "run-corrupt",
-        "seal-broken",
-        "header-corrupt",
     )

@@ -49,9 +49,9 @@ from repository.witness import Witness, state_unusable
 if TYPE_CHECKING:
     from repository.catalogs import Catalog
     from repository.collector import CollectLimits, CollectProgress, CollectReport
-    from repository.ledger import Rolling
+    from repository.ledger import Level, Rolling
     from repository.session import WriteSession
-    from repository.verify import Level, Progress, VerifyReport
+    from repository.verify import Progress, VerifyReport
 
 # catalogs, sessions and verification are imported by the methods that need them: they bring Arrow, which takes longer to
 # load than all the rest, and a command that looks at no catalog starts without it

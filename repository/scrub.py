@@ -1,23 +1,33 @@
-"""Scrub: stored bytes against the names that hash them, key rings against their checksums. Needs no key, only the store."""
+"""Scrub: stored bytes against the names that hash them. Needs no key, only the store."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blake3 import blake3
 
+from repository import ambient
 from repository.blobstore.protocol import BlobInfo, BlobStore
-from repository.keyring import ring_problems
-from repository.layout import KEYS, MANIFESTS, PACKS, RUNS
+from repository.layout import MANIFESTS, PACKS, RUNS
+from repository.ledger import Ledger, Rolling
 
 PIECE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
 class ScrubReport:
-    """Objects looked at, bytes read, names of objects whose bytes are not what they were."""
+    """
+    Objects looked at, bytes read, names of objects whose bytes are not what they were.
+
+    Attributes:
+        oldest: the earliest time (RFC 3339) at which a pack was last found sound; empty if one never was.
+    """
 
     objects: int = 0
     bytes_read: int = 0
+    packs: int = 0
+    packs_looked_into: int = 0
+    oldest: str | None = None
     damaged: list[str] = field(default_factory=list)
 
 
@@ -36,13 +46,25 @@ def intact(store: BlobStore, blob: BlobInfo, count: Callable[[int], None]) -> bo
     return found.hexdigest() == blob.name.rpartition("/")[2]
 
 
-def scrub(store: BlobStore, progress: Callable[[int, int], None] | None = None) -> ScrubReport:
-    """Read every object that is named by hash or has a checksum; `progress` gets objects done and in all."""
-    listed = list(store.list(""))
-    blobs = [blob for blob in listed if is_named_by_hash(blob.name)]
-    rings = [blob.name for blob in listed if blob.name.startswith(KEYS)]
-    report = ScrubReport(objects=len(rings))
-    report.damaged += [name for name, _ in ring_problems(store, rings)]
+def scrub(
+    store: BlobStore,
+    progress: Callable[[int, int], None] | None = None,
+    ledger: Ledger | None = None,
+    rolling: Rolling | None = None,
+) -> ScrubReport:
+    """
+    Read every object that is named by hash; `progress` gets objects done and in all.
+
+    Args:
+        ledger: takes in when which pack was looked at. rolling: of packs those alone whose turn it is, by the ledger.
+    """
+    blobs = [blob for blob in store.list("") if is_named_by_hash(blob.name)]
+    packs = {blob.name: blob.size for blob in blobs if blob.name.startswith(PACKS)}
+    report = ScrubReport(packs=len(packs), packs_looked_into=len(packs))
+    if ledger is not None and rolling is not None:
+        due = set(ledger.due(packs, "scrub", rolling, ambient.now()))
+        blobs = [blob for blob in blobs if blob.name in due or blob.name not in packs]
+        report.packs_looked_into = len(due)
 
     def count(size: int) -> None:
         report.bytes_read += size
@@ -52,5 +74,11 @@ def scrub(store: BlobStore, progress: Callable[[int, int], None] | None = None) 
             report.damaged.append(blob.name)
         report.objects += 1
         if progress is not None:
-            progress(report.objects, len(rings) + len(blobs))
+            progress(report.objects, len(blobs))
+    if ledger is not None:
+        sound = {b.name for b in blobs if b.name in packs}.difference(report.damaged)
+        ledger.note(sound, report.damaged, "scrub", ambient.now())
+        report.oldest = ledger.oldest(packs, "scrub")
+        with contextlib.suppress(OSError):  # advice alone
+            ledger.keep(packs)
     return report

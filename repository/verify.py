@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cext import runs
 from engine.catalog import decode_parts
@@ -50,7 +50,7 @@ from repository.layout import (
     point_name,
     run_name,
 )
-from repository.ledger import Ledger, Rolling
+from repository.ledger import LEVELS, Ledger, Level, Rolling
 from repository.packcheck import PackCheck, PackFindings
 from repository.points import Damaged
 from repository.scrub import intact
@@ -58,8 +58,6 @@ from repository.scrub import intact
 if TYPE_CHECKING:
     from repository.repository import Repository
 
-Level = Literal["listing", "directory", "scrub", "read", "drill"]
-LEVELS: tuple[Level, ...] = ("listing", "directory", "scrub", "read", "drill")
 PROBLEMS_MAX = 10_000
 ROWS_AT_ONCE = 4096
 ITEMS_NAMED_MAX = 20
@@ -240,7 +238,9 @@ class _Verifier:
         packs = {pack_name(*key): count for key, count in counts.items()}
         for name in packs:
             if name not in self._sizes:
-                self._report.add(name, NotFound("it is named and missing", code="pack-missing"))
+                if name not in self._repository.state.damaged:
+                    missing = NotFound("it is named and missing", code="pack-missing")
+                    self._report.add(name, missing)
                 self._bad_packs.add(parse_pack_name(name)[1])
         if not self._reaches("read"):
             self._bad_packs |= {parse_pack_name(name)[1] for name in self._repository.state.damaged}
@@ -253,7 +253,7 @@ class _Verifier:
         check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
         scrub, decode = self._reaches("scrub"), self._reaches("read")
         level = self._report.level
-        ledger = Ledger(self._repository.ledger_path, LEVELS)
+        ledger = Ledger(self._repository.ledger_path)
         chosen = sorted(packs)
         if rolling is not None:
             sizes = {name: self._sizes[name] for name in packs}
@@ -279,7 +279,8 @@ class _Verifier:
         """Take in what was found of a pack; whether it is sound."""
         before = len(self._report.problems)
         self._report.bytes_read += findings.bytes_read
-        for error in findings.errors:
+        known = findings.name in self._repository.state.damaged  # a problem if something needs it
+        for error in findings.errors if not known else ():
             self._report.add(findings.name, error)
         _, pack = parse_pack_name(findings.name)
         if findings.directory is None:
@@ -292,7 +293,7 @@ class _Verifier:
             self._bad_packs.add(pack)
         for refs in findings.damaged_refs:
             self._bad_chunks.setdefault(pack, set()).update(_ids(runs.gather_ids(refs)))
-        return len(self._report.problems) == before
+        return len(self._report.problems) == before and not findings.errors
 
     def _listed(self, pack: ObjectId, directory: Directory) -> int:
         """How many chunks of a directory the index looks for in this pack."""
@@ -306,8 +307,9 @@ class _Verifier:
         """Objects nothing names are waste, but damaged waste tells of a failing disk as well."""
         live = {run_name(r) for r in self._repository.state.runs}
         live |= {manifest_name(m) for m in self._repository.state.manifests}
+        passed_over = named | live | self._repository.state.damaged
         for name in self._sizes:
-            if name.startswith((PACKS, RUNS, MANIFESTS)) and name not in named | live:
+            if name.startswith((PACKS, RUNS, MANIFESTS)) and name not in passed_over:
                 self._hash(name)
 
     def _entries(self) -> None:
@@ -329,7 +331,7 @@ class _Verifier:
         if self._report.lost:
             told = {problem.name for problem in self._report.problems}
             for name in sorted(self._repository.state.damaged - told):
-                marked = NotFound("it is marked as damaged", code="pack-corrupt")
+                marked = NotFound("it could not be repaired", code="pack-corrupt")
                 self._report.add(name, marked)
 
     def _broken(self, entry: Entry) -> tuple[str, tuple[str, ...]] | None:

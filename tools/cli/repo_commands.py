@@ -1,4 +1,4 @@
-"""`strongroom repo ...`: make, look at, verify."""
+"""`strongroom repo ...`: make, look at."""
 
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,6 @@ from tools.cli.output import (
 
 PaddingChoice = Literal["padme", "none"]
 ParityChoice = Literal["on", "off"]
-LevelChoice = Literal["listing", "directory", "scrub", "read"]
 
 
 def init(
@@ -118,69 +117,3 @@ def stats(
     return DONE
 
 
-def verify(
-    repo: str,
-    level: LevelChoice,
-    read_data: bool,
-    passphrase_file: Path | None,
-    cache_dir: Path | None,
-    state_dir: Path | None,
-    json: bool,
-) -> int:
-    """Check what is stored; changes nothing."""
-    if read_data:
-        level = "read"
-    if level == "scrub":
-        return _scrub(repo, json=json)
-    with (
-        arguments.opened(
-            repo, passphrase_file, cache_dir, state_dir, soon="repository.verify"
-        ) as opened,
-        progress_bar("verifying", quiet=json) as bar,
-    ):
-        report = opened.verify(
-            level, lambda done, all_, read: bar.update(done, all_, size_text(read))
-        )
-    if json:
-        print_json({**_plain(report), "ok": report.ok})
-        return DONE if report.ok else FAILED
-    for problem in report.problems:
-        complain(f"{problem.name}: {problem.detail} ({problem.code})")
-    for affected in report.affected:
-        complain(f"affected: {affected}")
-    verdict = "no problem found" if report.ok else f"{len(report.problems)} problems"
-    say(
-        f"{verdict}: {report.objects} objects, {report.packs} packs, {report.chunks} chunks, "
-        f"{report.points} restore points, {size_text(report.bytes_read)} read at level {level}"
-    )
-    if not report.ok:
-        complain("the repository was not changed; restore what is affected from another copy")
-    return DONE if report.ok else FAILED
-
-
-def _plain(report: object) -> dict[str, object]:
-    import dataclasses
-
-    assert dataclasses.is_dataclass(report)
-    return {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
-
-
-def _scrub(repo: str, *, json: bool) -> int:
-    from repository.blobstore.addresses import open_store
-    from repository.scrub import scrub
-
-    store = open_store(repo)
-    with progress_bar("scrubbing", quiet=json) as bar:
-        report = scrub(store, bar.update)
-    if json:
-        print_json({**_plain(report), "ok": not report.damaged})
-    else:
-        for name in report.damaged:
-            complain(f"{name}: its bytes are not those its name says (object-corrupt)")
-        verdict = (
-            f"{len(report.damaged)} objects are damaged" if report.damaged else "no problem found"
-        )
-        say(
-            f"{verdict}: {report.objects} objects, {size_text(report.bytes_read)} read at level scrub"
-        )
-    return FAILED if report.damaged else DONE

@@ -15,9 +15,9 @@ from repository.repair import (
     Mender,
     RepairReport,
     mend_small_objects,
-    repair,
+    verify_and_repair,
 )
-from repository.repository import initialize, open_on
+from repository.repository import initialize
 from tests.fixtures.formats import attachment, mail
 from tests.fixtures.repositories import (
     CHEAP,
@@ -64,11 +64,8 @@ def spoil(store: MemoryStore, name: str) -> None:
 
 def mended(store: MemoryStore, tmp_path: Path, *others: MemoryStore) -> RepairReport:
     """The whole of `repo verify --repair --level scrub`."""
-    report = mend_small_objects(store, others)
     places = Places(tmp_path / "repair-cache", tmp_path / "repair-state")
-    with open_on(store, PASSPHRASE, places, lenient=True) as repository:
-        suspects = [problem.name for problem in repository.verify("scrub").problems]
-        repair(repository, suspects, report, others)
+    report, _ = verify_and_repair(store, PASSPHRASE, places, "scrub", others)
     return report
 
 
@@ -133,10 +130,8 @@ def test_another_repository_gives_what_parity_cannot(filled: MemoryStore, tmp_pa
         else:
             spoil(filled, name)
     report = mended(filled, tmp_path, copy)
-    missing = [n for n in names if n not in filled.objects]
-    assert all(name.startswith("point/") for name in missing)
     assert {r.by for r in report.repaired} == {COPY}
-    assert all(filled.objects[name] == copy.objects[name] for name in names if name not in missing)
+    assert [name for name in names if filled.objects.get(name) != copy.objects[name]] == []
     spoil(filled, "sess/w")
     assert mend_small_objects(filled, [copy]).lost == ["sess/w"]
 
@@ -197,12 +192,16 @@ def test_what_is_lost_is_stored_again_by_the_next_backup(
     old = next(e for e in repository.entries if e.form.object.id == "documents")
     with pytest.raises(BackupError):
         contents(repository, old)
+    for level in ("listing", "scrub", "read"):
+        assert [p.name for p in repository.verify(level).problems] == [pack]
     with repository.write_session("w") as session:
         new = commit_files(repository, session, FILES)
     assert contents(repository, new) == FILES
     assert contents(repository, old) == FILES
     again = open_repo(filled)
     assert contents(again, again.entries.get(new.ref)) == FILES
+    for level in ("listing", "directory", "scrub", "read"):
+        assert again.verify(level).problems == [], level
     again.collect()
     assert contents(again, again.entries.get(new.ref)) == FILES
     assert again.verify("read").ok
