@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## a virtual environment .venv with strongroom in it
 
@@ -49,6 +49,14 @@ test: test-deps lint  ## lint and every test of the fast and full lanes
 test-long: test-deps  ## chaos, scale and soak
 	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
+test-s3: $(VENV)/.installed-dev  ## the blob store contract on an S3 account: STRONGROOM_TEST_S3=s3://bucket/prefix and AWS_*
+	: $${STRONGROOM_TEST_S3:?set it to s3://bucket/prefix, and AWS_* to its credentials}
+	$(BIN)/python -m pytest tests/contract/test_blob_store.py -k s3 $(PYTEST_ARGS)
+
+test-azure: $(VENV)/.installed-dev  ## ... and on an Azure account: STRONGROOM_TEST_AZURE=az://container/prefix and AZURE_*
+	: $${STRONGROOM_TEST_AZURE:?set it to az://container/prefix, and AZURE_* to its credentials}
+	$(BIN)/python -m pytest tests/contract/test_blob_store.py -k azure $(PYTEST_ARGS)
+
 bench: install  ## figures against restic, borg and the hardware: tables, goals; BENCH_ARGS="--scale 0.3 --record FILE"
 	PYTHON=$(PYTHON) benchmarks/install_peers.sh
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -65,4 +73,4 @@ constraints:  ## pin every dependency again (needs uv)
 clean:  ## remove what was built
 	rm -rf build *.egg-info cext/*.so $(VENV)
 
-.PHONY: help install test-deps lint test test-long bench demo constraints clean
+.PHONY: help install test-deps lint test test-long test-s3 test-azure bench demo constraints clean

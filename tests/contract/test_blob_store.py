@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -300,6 +302,15 @@ def test_local_failing_writes_leave_no_trace(
 def test_operating_system_errors_are_translated(number: int, code: str) -> None:
     """Each error of the disk has the class that says what to do."""
     assert local.translated(OSError(number, os.strerror(number)), "x").code == code
+
+
+def test_a_local_store_loads_no_driver_of_a_service(tmp_path: Path) -> None:
+    """A command on a path does not pay for obstore and boto3."""
+    code = (
+        "import sys; from repository.blobstore.addresses import create_store; create_store(sys.argv[1]);"
+        "sys.exit(bool({'obstore', 'boto3'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "new")], check=True)
 
 
 def test_addresses(tmp_path: Path) -> None:
