@@ -63,70 +63,85 @@ class Service:
     credentials: str
 
 
-def status_of(error: BaseException) -> int | None:
-    """HTTP status of the answer, None if there was no answer."""
-    found = _STATUS.search(str(error))
-    return int(found[1]) if found else None
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a failed request came to: HTTP status (None: no answer), the service's own code, the client's text."""
+
+    status: int | None
+    code: str
+    text: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Answer":
+        """From an error of obstore."""
+        text = str(error)
+        status, code = _STATUS.search(text), _CODE.search(text)
+        by_class = next((number for kind, number in _STATUS_OF if isinstance(error, kind)), None)
+        return cls(int(status[1]) if status else by_class, code[1] if code else "", text)
+
+    @property
+    def past_the_end(self) -> bool:
+        """Whether a range began behind the end of its object."""
+        return self.status == 416 or _PAST_THE_END in self.text
+
+    @property
+    def range_ignored(self) -> bool:
+        """Whether the service answered with the whole object, as HTTP allows."""
+        return _WHOLE_ANSWERED in self.text
 
 
-def past_the_end(error: BaseException) -> bool:
-    """Whether a range began behind the end of its object."""
-    return status_of(error) == 416 or _PAST_THE_END in str(error)
+_STATUS_OF = (
+    (FileNotFoundError, 404),
+    (PreconditionError, 412),
+    (AlreadyExistsError, 409),
+    (UnauthenticatedError, 401),
+)
 
 
-def range_ignored(error: BaseException) -> bool:
-    """Whether the service answered with the whole object, as HTTP allows."""
-    return _WHOLE_ANSWERED in str(error)
-
-
-def translated(error: BaseException, service: Service, where: str, what: str) -> BackupError:
+def translated(answer: Answer, service: Service, where: str, what: str) -> BackupError:
     """
     A failed request as one of ours.
 
     Args:
         where: the store, for people. what: the object, or the store if the request was about no single one.
     """
-    text, status = str(error), status_of(error)
-    found = _CODE.search(text)
-    code = found[1] if found else ""
+    status, code = answer.status, answer.code
     if code in _NO_BUCKET:
         return UsageError(
             f"the {service.bucket} of {where} does not exist: make it, or check name, endpoint and account",
             code="bucket-not-found",
         )
-    if code in _WRONG_REGION or "without LOCATION" in text:
+    if code in _WRONG_REGION or "without LOCATION" in answer.text:
         return UsageError(
             f"the {service.bucket} of {where} lies in another region: set AWS_REGION to its region",
             code="store-region",
         )
-    if isinstance(error, FileNotFoundError):
+    if status == 404:
         return NotFound(f"{what} is not in the store", code="blob-not-found")
-    refused = _denied(text, status, code, isinstance(error, UnauthenticatedError), service, where)
+    refused = _denied(answer, service, where)
     if refused is not None:
         return refused
-    if isinstance(error, PreconditionError) or status == 412 or code == "BlobAlreadyExists":
+    if status == 412 or code == "BlobAlreadyExists":
         return Conflict(f"{what} exists or was changed by another writer", code="blob-exists")
     if code in _PROTECTED:
         return Locked(f"{what} is protected from changes by a policy: wait", code="blob-locked")
-    return _unavailable(error, status, code, where)
+    return _unavailable(status, code, where)
 
 
-def _denied(
-    text: str, status: int | None, code: str, unknown: bool, service: Service, where: str
-) -> Denied | None:
-    if code in _EXPIRED:
+def _denied(answer: Answer, service: Service, where: str) -> Denied | None:
+    if answer.code in _EXPIRED:
         return Denied(
             f"the credentials for {where} have expired: renew them ({service.credentials})",
             code="credentials-expired",
         )
-    if unknown or status == 401 or code in _UNKNOWN_CREDENTIALS:
+    if answer.status == 401 or answer.code in _UNKNOWN_CREDENTIALS:
         return Denied(
             f"{service.name} does not accept the credentials for {where}: check {service.credentials}",
             code="credentials-refused",
         )
-    if _METADATA_SERVICE in text:
+    if _METADATA_SERVICE in answer.text:
         return missing_credentials(service, where)
-    if status == 403:
+    if answer.status == 403:
         return Denied(
             f"the credentials have no right to do this in {where}: see docs/operations.md for the rights needed",
             code="store-denied",
@@ -142,7 +157,7 @@ def missing_credentials(service: Service, where: str) -> Denied:
     )
 
 
-def _unavailable(error: BaseException, status: int | None, code: str, where: str) -> BackupError:
+def _unavailable(status: int | None, code: str, where: str) -> BackupError:
     if status in (429, 503) or code in _BUSY:
         return Throttled(
             f"{where} asks for fewer requests: try again later", code="store-throttled"
@@ -154,7 +169,7 @@ def _unavailable(error: BaseException, status: int | None, code: str, where: str
             f"{where} lacks an operation that Strongroom needs: use another storage service",
             code="store-unfit",
         )
-    if isinstance(error, AlreadyExistsError):  # 409: two conditional writes met, neither counts yet
+    if status == 409:  # two conditional writes met, neither counts yet
         return Unavailable(f"{where} is busy with the same object", code="store-unavailable")
     reason = f"answered {status}" if status else "does not answer or broke off"
     return Unavailable(

@@ -28,7 +28,7 @@ from engine.errors import Conflict, NotFound, Unavailable
 from repository import ambient
 from repository.blobstore.names import checked_name
 from repository.blobstore.protocol import BlobInfo
-from repository.blobstore.refusals import Service, past_the_end, range_ignored, translated
+from repository.blobstore.refusals import Answer, Service, translated
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, PutMode
@@ -164,9 +164,10 @@ class RemoteStore:
                 found = obstore.get(self._clients.asking, path, options=asked)
                 return found.bytes()
             except FOREIGN as error:
-                if past_the_end(error):
+                answer = Answer.of(error)
+                if answer.past_the_end:
                     return b""
-                if range_ignored(error):
+                if answer.range_ignored:
                     whole = bytes(obstore.get(self._clients.asking, path).bytes())
                     return whole[offset if offset >= 0 else max(0, len(whole) + offset) :]
                 raise
@@ -299,7 +300,7 @@ class RemoteStore:
             return act()
         except FOREIGN as error:
             # without its cause, whose text holds what the service answered
-            raise translated(error, self._service, self._address, what) from None
+            raise translated(Answer.of(error), self._service, self._address, what) from None
 
     def _repeated(self, what: str, act: Callable[[], T], repetitions_max: int | None = None) -> T:
         """For what may be done twice: again and again while the store is unavailable."""
