@@ -9,6 +9,7 @@ from engine.collection import point_id
 from engine.errors import Conflict, UsageError
 from engine.manifest import PointForm
 from repository.points import Damaged, resolve_point
+from repository.tree import WORKLOAD as TREE
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -91,7 +92,18 @@ def plan_copy(source: "Repository", target: "Repository", selection: Selection) 
             plan.wanted.append(point)
         else:
             plan.older.append(point)
+    _require_room(target, plan)
     return plan
+
+
+def _require_room(target: "Repository", plan: Plan) -> None:
+    """UsageError if the target drops items by age and a tree is to come: its files may be old already."""
+    trees = any(entry.workload == TREE for point in plan.wanted for entry in point.entries)
+    if trees and target.state.generation.items_from_ns is not None:
+        raise UsageError(
+            "the copy drops items by their age, and files may be old when they come: copy trees into another repository",
+            code="item-period-unfit",
+        )
 
 
 def _selected(
