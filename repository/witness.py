@@ -5,6 +5,7 @@ Kept in the state folder, not in a cache: whoever deletes it starts to believe t
 """
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,11 @@ class Witness:
     def generation(self) -> int:
         """Highest generation number seen."""
         return self._seen.generation
+
+    @property
+    def turns(self) -> Mapping[str, int]:
+        """Highest turn seen of each writer."""
+        return self._seen.turns
 
     def check(self, state: State) -> None:
         """Compare a state read now with what was seen; Corruption if it is older. Then remember it."""

@@ -229,6 +229,17 @@ REPOSITORY = (
         ),
     ),
     Command(
+        "repo salvage",
+        "A repository that no longer opens, from what is left of it.",
+        "tools.cli.repair_commands:salvage",
+        (
+            REPO,
+            switch("--dry-run", "List what is there and write nothing"),
+            switch("--force", "Also of a repository that opens: take in what nothing names"),
+            *OPENING,
+        ),
+    ),
+    Command(
         "repo copy",
         "Copy restore points into another repository; run it again and it goes on.",
         "tools.cli.copy_commands:copy",

@@ -1,4 +1,4 @@
-"""`strongroom repo verify`: check what is stored, repair it, try whether it restores."""
+"""`strongroom repo verify` and `repo salvage`: check what is stored, repair it, get back what is left."""
 
 import dataclasses
 import re
@@ -22,6 +22,7 @@ from tools.cli.output import (
 if TYPE_CHECKING:
     from repository.ledger import Level, Rolling
     from repository.repair import RepairReport
+    from repository.salvage import SalvageReport
     from repository.scrub import ScrubReport
     from repository.verify import VerifyReport
 
@@ -232,3 +233,63 @@ def _tell_repaired(report: "RepairReport") -> None:
         complain(f"{name} cannot be repaired: put it back from a copy (--from)")
     if not (report.changed or report.lost):
         say("nothing to repair")
+
+
+# -- salvage ---------------------------------------------------------------------------------------
+
+
+def salvage(
+    repo: str,
+    dry_run: bool,
+    force: bool,
+    passphrase_file: Path | None,
+    cache_dir: Path | None,
+    state_dir: Path | None,
+    json: bool,
+) -> int:
+    """Name anew what is left of a repository whose cells, generations or runs are lost."""
+    from repository.blobstore.addresses import open_store
+    from repository.salvage import salvage
+
+    store = open_store(repo)
+    credential = arguments.credential(passphrase_file)
+    with progress_bar("looking into packs", quiet=json) as bar:
+        report = salvage(
+            store,
+            credential,
+            arguments.places(cache_dir, state_dir),
+            dry_run=dry_run,
+            force=force,
+            progress=bar.update,
+        )
+    if json:
+        listing = [
+            {"id": p.id, "name": p.name, "created_at": p.created_at, "entries": len(p.entries)}
+            for p in report.listing
+        ]
+        found = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+        print_json({**found, "listing": listing})
+        return WARNINGS if report.damaged else DONE
+    _tell_salvaged(report)
+    return WARNINGS if report.damaged else DONE
+
+
+def _tell_salvaged(report: "SalvageReport") -> None:
+    for name, why in report.damaged.items():
+        complain(f"{name}: {why}")
+    for point in report.listing:
+        say(f"{point.id}  {point.created_at[:16]}  {len(point.entries)} objects  {point.name}")
+    say(
+        f"{len(report.listing)} restore points ({report.points_taken_in} that nothing named), "
+        f"{report.manifests} manifests ({report.manifests_taken_in}), {report.chunks} chunks"
+    )
+    say(f"index: {report.runs_lost} runs lost, {report.packs_taken_in} packs taken in")
+    if report.left_out:
+        complain(f"{len(report.left_out)} manifests left out: their catalogs are not all there")
+    if report.dry_run:
+        say("nothing was written")
+    else:
+        say(
+            f"generation {report.generation} names all this; machines that saw a newer state say so: "
+            "run `repo verify --read-data` next"
+        )

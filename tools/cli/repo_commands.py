@@ -6,11 +6,9 @@ from typing import Literal
 from tools.cli import arguments
 from tools.cli.output import (
     DONE,
-    FAILED,
     complain,
     facts,
     print_json,
-    progress_bar,
     say,
     size_text,
 )
@@ -115,5 +113,3 @@ def stats(
         }
     )
     return DONE
-
-
