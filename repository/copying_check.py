@@ -88,7 +88,7 @@ class _Check:
 
     def _problem(self, name: str, workload: str, item: str, reason: str) -> None:
         self._report.problems.append(
-            CopyProblem(self._point, name, workload, item, "copy-differs", reason)
+            CopyProblem(self._point, name, workload, item, code="copy-differs", reason=reason)
         )
 
     def _check_point(
