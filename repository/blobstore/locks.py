@@ -1,15 +1,18 @@
 """
 What the repository asks of a medium that keeps versions and locks them (docs/decisions/0019-immutability.md).
 
-A lock belongs to one version of an object and has an end. Until then nobody deletes or overwrites that version:
-in mode `compliance` nobody at all, in mode `governance` nobody without a right of its own. A lock is extended, never
-shortened. Whether a lock has ended is the store's decision; nothing here reads our clock.
+A lock belongs to one version of an object and has an end. Until then nobody deletes that version: in mode `compliance`
+nobody at all, in mode `governance` nobody without a right of its own. A lock is extended, never shortened. Whether one has
+ended is the store's decision; nothing here asks our clock.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
+
+from engine.errors import Unsupported
+from repository.blobstore.protocol import BlobStore
 
 LockMode = Literal["compliance", "governance"]
 
@@ -20,6 +23,20 @@ class Lock:
 
     mode: LockMode
     until: datetime
+
+    def covers(self, other: "Lock") -> bool:
+        """Whether it is as strict and as long."""
+        return self.until >= other.until and (self.mode == "compliance" or other.mode == self.mode)
+
+    def over(self, held: "Lock | None") -> "Lock":
+        """What extends a lock that is held: the stricter mode, the later end."""
+        if held is None:
+            return self
+        mode: LockMode = "compliance" if held.mode == "compliance" else self.mode
+        return Lock(mode, max(self.until, held.until))
+
+
+Policy = Callable[[str], Lock | None]  # name of a new object -> the lock it is made with
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +66,50 @@ class BucketState:
 
 
 class LockStore(Protocol):
-    """Versions and locks of the objects of one blob store. Errors as of BlobStore, and Denied(blob-locked)."""
+    """Versions and locks of the objects of one blob store. Errors as of BlobStore, and Locked(blob-locked)."""
+
+    def now(self) -> datetime:
+        """The store's time, UTC."""
 
     def bucket_state(self) -> BucketState:
         """How the bucket is set. Denied if we may not ask."""
 
-    def put_locked(self, name: str, data: bytes, lock: Lock) -> None:
-        """`BlobStore.put_new` of an object that is locked from its first moment."""
+    def locking(self, policy: Policy) -> BlobStore:
+        """
+        The same objects; what is created under a name with a lock is locked from its first moment.
+
+        Its `delete` takes every version away. Locked: a lock still keeps one; run it again when that has ended.
+        """
 
     def lock_of(self, name: str, version_id: str | None = None) -> Lock | None:
         """The lock of a version (None: of the latest one), None if it has none. NotFound."""
 
-    def extend(self, locks: Mapping[str, Lock]) -> None:
-        """Lock the latest version of each object at least until its lock's end; longer locks stay. NotFound."""
+    def extend(self, locks: Mapping[str, Lock]) -> int:
+        """Lock the latest version of each object at least like this; longer locks stay. How many changed. NotFound."""
 
     def versions(self, prefix: str) -> Iterator[Version]:
-        """All versions and deletion markers below `prefix`: by name, then from the latest to the first."""
+        """Versions and deletion markers of names that begin with `prefix`: by name, of each from the latest to the first."""
 
-    def get_version(self, name: str, version_id: str) -> bytes:
-        """All bytes of a version. NotFound."""
+    def read_version(self, version: Version, offset: int, length: int) -> bytes:
+        """`length` bytes of a version from `offset`; fewer if it ends. NotFound."""
 
-    def delete_versions(self, name: str) -> Sequence[str]:
-        """Delete every version and marker of an object for good; the ids of those that a lock keeps stay and are returned."""
+    def delete_version(self, version: Version) -> None:
+        """Take a version or marker away for good. Locked: its lock has not ended."""
+
+
+@runtime_checkable
+class Lockable(Protocol):
+    """A blob store whose medium can keep versions and lock them."""
+
+    def locks(self) -> LockStore:
+        """Its versions and locks."""
+
+
+def lock_store(store: BlobStore) -> LockStore:
+    """Versions and locks of a store. Unsupported(locks-unsupported)."""
+    if not isinstance(store, Lockable):
+        raise Unsupported(
+            f"{store.describe()} cannot lock objects: immutability needs an S3 bucket made with Object Lock",
+            code="locks-unsupported",
+        )
+    return store.locks()

@@ -238,8 +238,7 @@ class RemoteStore:
     def _write(self, name: str, body: "Buffer", mode: "PutMode") -> str:
         """Send `body` until it is known what came of it; its tag. Conflict if the object is not as `mode` wants it."""
         path, view = checked_name(name), memoryview(body)
-        small = len(view) <= SMALL_BYTES_MAX
-        client = self._clients.asking if small else self._clients.sending
+        client = self._client_for(name, mode, small=len(view) <= SMALL_BYTES_MAX)
         expected = mode["e_tag"] if isinstance(mode, dict) else None
 
         def send() -> str:
@@ -262,6 +261,10 @@ class RemoteStore:
                 if pause is None:
                     raise self._undecided(name) from error
                 ambient.pause(pause)
+
+    def _client_for(self, name: str, mode: "PutMode", *, small: bool) -> "ObjectStore":
+        """What a write goes through."""
+        return self._clients.asking if small else self._clients.sending
 
     def _undecided(self, name: str) -> Unavailable:
         return Unavailable(

@@ -5,26 +5,37 @@ Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else all that AWS's ow
 and containers). Region: AWS_REGION. Endpoint: AWS_ENDPOINT_URL. Other AWS_* variables of obstore count too.
 """
 
+import copy
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import obstore
 from obstore.store import S3Store
 
 from engine.errors import UsageError
 from repository.blobstore.endpoints import allows_http, split_address
+from repository.blobstore.locks import Lock, Policy
+from repository.blobstore.names import checked_name
 from repository.blobstore.refusals import Service, missing_credentials
-from repository.blobstore.remote import Clients, Patience, RemoteStore
+from repository.blobstore.remote import NEVER_REPEAT, Clients, Patience, RemoteStore
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, PutMode
     from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config, S3CredentialProvider
+
+    from repository.blobstore.locks_s3 import S3Locks
 
 SERVICE = Service(
     "S3", "bucket", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; AWS_REGION"
 )
 DEFAULT_REGION = "us-east-1"
+LOCKED_CLIENTS_MAX = 4  # of the lock of now and that of a moment ago
 
 
-def open_s3(address: str, patience: Patience | None = None) -> RemoteStore:
+def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
     """
     The store at `s3://bucket/prefix`; nothing is asked yet.
 
@@ -33,6 +44,7 @@ def open_s3(address: str, patience: Patience | None = None) -> RemoteStore:
     patience = patience or Patience()
     bucket, prefix = split_address(address)
     endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    allow_http = allows_http(endpoint)
     config: S3Config = {
         "region": _first("AWS_REGION", "AWS_DEFAULT_REGION") or DEFAULT_REGION,
         "virtual_hosted_style_request": False,
@@ -44,18 +56,92 @@ def open_s3(address: str, patience: Patience | None = None) -> RemoteStore:
         config["endpoint"] = endpoint
     provider = None if os.environ.get("AWS_ACCESS_KEY_ID") else _provider(address, config)
 
-    def make(options: "ClientConfig", retries: "RetryConfig") -> "ObjectStore":
+    def make(
+        options: "ClientConfig", retries: "RetryConfig", more: "S3Config | None" = None
+    ) -> "ObjectStore":
         return S3Store(
             bucket,
             prefix=prefix or None,
-            config=config,
+            config=config | (more or {}),
             client_options=options,
             retry_config=retries,
             credential_provider=provider,
         )
 
-    clients = Clients.made_by(make, patience, allow_http=allows_http(endpoint))
-    return RemoteStore(clients, SERVICE, address, suffix_ranges=True, patience=patience)
+    def locked(lock: Lock) -> "ObjectStore":
+        options = patience.client_options(large=True, allow_http=allow_http)
+        options["default_headers"] = {
+            "x-amz-object-lock-mode": lock.mode.upper(),
+            "x-amz-object-lock-retain-until-date": lock.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        # S3 takes a lock with a checksum of the content alone
+        return make(options, NEVER_REPEAT, {"checksum_algorithm": "sha256"})
+
+    clients = Clients.made_by(make, patience, allow_http=allow_http)
+    place = Place(bucket, prefix, endpoint, config["region"])
+    return S3BlobStore(clients, address, patience, place, locked)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the objects lie; empty `prefix`, `endpoint`: none."""
+
+    bucket: str
+    prefix: str
+    endpoint: str
+    region: str
+
+
+class S3BlobStore(RemoteStore):
+    """A prefix of a bucket. See Lockable."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        address: str,
+        patience: Patience,
+        place: Place,
+        locked: "Callable[[Lock], ObjectStore]",
+    ) -> None:
+        super().__init__(clients, SERVICE, address, suffix_ranges=True, patience=patience)
+        self.place = place
+        self._locked = lru_cache(LOCKED_CLIENTS_MAX)(locked)
+        self._policy: Policy | None = None
+        self._own_locks: S3Locks | None = None
+
+    def locks(self) -> "S3Locks":
+        """See Lockable. boto3 takes long to import."""
+        if self._own_locks is None:
+            from repository.blobstore.locks_s3 import S3Locks
+
+            self._own_locks = S3Locks(self)
+        return self._own_locks
+
+    def locking(self, policy: Policy) -> "S3BlobStore":
+        """See LockStore."""
+        made = copy.copy(self)
+        made._policy = policy
+        return made
+
+    def _client_for(self, name: str, mode: "PutMode", *, small: bool) -> "ObjectStore":
+        lock = self._policy(name) if self._policy and mode == "create" else None
+        if lock is None:
+            return super()._client_for(name, mode, small=small)
+        return self._locked(lock)
+
+    def delete(self, name: str) -> None:
+        """See BlobStore; see `LockStore.locking`."""
+        if self._policy is None:
+            super().delete(name)
+        else:
+            self.locks().delete_all(checked_name(name))
+
+    def get_version(self, name: str, version_id: str, start: int, end: int) -> bytes:
+        """Bytes of a version; there is at least one between `start` and `end`. NotFound."""
+        asked: GetOptions = {"version": version_id, "range": (start, end)}
+        return self._read(
+            name, lambda path: obstore.get(self._clients.asking, path, options=asked).bytes()
+        )
 
 
 def _first(*names: str) -> str:

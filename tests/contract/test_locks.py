@@ -1,0 +1,171 @@
+"""Every lock store keeps the protocol of repository/blobstore/locks.py: the fake in memory, and S3 (SeaweedFS)."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from engine.errors import Conflict, Locked, NotFound, Unsupported
+from repository.blobstore.addresses import create_store
+from repository.blobstore.local import LocalStore
+from repository.blobstore.locks import BucketState, Lock, LockMode, LockStore, Version, lock_store
+from repository.blobstore.locks_memory import VersionedMemoryStore
+from repository.blobstore.protocol import BlobStore
+from tests.fixtures.locks import Clock, locked_bucket
+from tests.fixtures.object_servers import ObjectServer
+
+KINDS = ["memory", pytest.param("s3", marks=pytest.mark.slow)]
+
+
+class Medium:
+    """A store with locks, and a way to let time pass."""
+
+    def __init__(self, store: BlobStore, wait: Callable[[float], None]) -> None:
+        self.store = store
+        self.locks: LockStore = lock_store(store)
+        self.wait = wait
+
+    def in_seconds(self, seconds: float, mode: LockMode = "compliance") -> Lock:
+        until = self.locks.now() + timedelta(seconds=seconds)
+        return Lock(mode, until.replace(microsecond=0))
+
+    def locking(self, lock: Lock) -> BlobStore:
+        return self.locks.locking(lambda name: lock if name.startswith("pack/") else None)
+
+    def versions(self, prefix: str = "") -> list[Version]:
+        return list(self.locks.versions(prefix))
+
+
+@pytest.fixture(params=KINDS)
+def medium(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Medium:
+    if request.param == "memory":
+        clock = Clock()
+        return Medium(VersionedMemoryStore(clock), clock.advance)
+    server: ObjectServer = request.getfixturevalue("seaweed")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return Medium(create_store(locked_bucket(server)), time.sleep)
+
+
+def test_what_is_created_under_the_policy_is_locked(medium: Medium) -> None:
+    """Objects are locked from their creation, by bytes and by spool, small and large; swapped ones and others are not."""
+    lock = medium.in_seconds(3600)
+    store = medium.locking(lock)
+    large = os.urandom(1_500_000)
+    store.put_new("pack/small", b"content")
+    with store.spool() as spool:
+        spool.write(large)
+        spool.put("pack/large")
+    store.put_new("other", b"x")
+    store.replace("sess/cell", b"x", None)
+    assert medium.locks.lock_of("pack/small") == lock
+    assert medium.locks.lock_of("pack/large") == lock
+    assert medium.locks.lock_of("other") is None
+    assert medium.locks.lock_of("sess/cell") is None
+    assert store.get("pack/large") == large
+    with pytest.raises(Conflict):
+        store.put_new("pack/small", b"others")
+    assert len(medium.versions("pack/small")) == 1
+
+
+@pytest.mark.parametrize("mode", ["compliance", "governance"])
+def test_locks_only_grow(medium: Medium, mode: LockMode) -> None:
+    """Extending changes what ends earlier, leaves what ends later, locks what was not locked; a mode is never weakened."""
+    first, later = medium.in_seconds(3600, mode), medium.in_seconds(7200, mode)
+    store = medium.locking(first)
+    store.put_new("pack/a", b"1")
+    store.put_new("bare", b"2")
+    assert medium.locks.extend({"pack/a": later, "bare": later}) == 2
+    assert medium.locks.extend({"pack/a": first, "bare": later}) == 0
+    assert medium.locks.lock_of("pack/a") == later == medium.locks.lock_of("bare")
+    longest = medium.in_seconds(9000, "governance")
+    medium.locks.extend({"pack/a": longest})
+    assert medium.locks.lock_of("pack/a") == Lock(mode, longest.until)
+    with pytest.raises(NotFound):
+        medium.locks.extend({"absent": later})
+
+
+@pytest.mark.parametrize("mode", ["compliance", "governance"])
+def test_a_locked_version_stays_until_its_end(medium: Medium, mode: LockMode) -> None:
+    """It survives deletions, by marker and by version; once the lock has ended it goes with all that lay over it."""
+    store = medium.locking(medium.in_seconds(3, mode))
+    store.put_new("pack/a", b"kept")
+    with pytest.raises(Locked) as caught:
+        store.delete("pack/a")
+    assert caught.value.code == "blob-locked"
+    assert store.get("pack/a") == b"kept"
+    medium.store.delete("pack/a")
+    with pytest.raises(NotFound):
+        store.get("pack/a")
+    latest, first = medium.versions("pack/a")
+    assert (latest.is_deletion, latest.is_latest) == (True, True)
+    assert (first.is_deletion, first.is_latest, first.size) == (False, False, 4)
+    assert medium.locks.lock_of("pack/a", first.version_id) is not None
+    with pytest.raises(NotFound):
+        medium.locks.lock_of("pack/a")
+    with pytest.raises(Locked):
+        medium.locks.delete_version(first)
+    assert medium.locks.read_version(first, 1, 100) == b"ept"
+    medium.locks.delete_version(latest)
+    assert store.get("pack/a") == b"kept"
+    medium.wait(4.5)
+    store.delete("pack/a")
+    assert medium.versions("pack/a") == []
+
+
+def test_versions(medium: Medium) -> None:
+    """All versions come by name, of each the latest first, with times of the store; each can be read in ranges."""
+    began = medium.locks.now() - timedelta(seconds=2)
+    tag = None
+    for turn in range(3):
+        tag = medium.store.replace("sess/cell", b"turn %d" % turn, tag)
+    medium.store.put_new("sess/b", b"")
+    found = medium.versions("sess/")
+    assert [(v.name, v.size) for v in found] == [("sess/b", 0)] + 3 * [("sess/cell", 6)]
+    assert [v.is_latest for v in found] == [True, True, False, False]
+    assert [medium.locks.read_version(v, 0, 99) for v in found] == [
+        b"",
+        b"turn 2",
+        b"turn 1",
+        b"turn 0",
+    ]
+    assert medium.locks.read_version(found[-1], 5, 1) == b"0"
+    assert medium.locks.read_version(found[-1], 6, 1) == b""
+    for version in found:
+        assert began <= version.written <= medium.locks.now() + timedelta(seconds=2)
+    gone = found[-1]
+    medium.locks.delete_version(gone)
+    medium.locks.delete_version(gone)
+    with pytest.raises(NotFound):
+        medium.locks.read_version(gone, 0, 1)
+    medium.locks.locking(lambda name: None).delete("sess/cell")
+    assert [v.name for v in medium.versions()] == ["sess/b"]
+
+
+def test_the_state_of_the_bucket(medium: Medium) -> None:
+    """Versions and locks are on, nothing is locked by itself; the store's time is near ours."""
+    assert medium.locks.bucket_state() == BucketState(
+        versioning=True, object_lock=True, default_lock=False
+    )
+    assert abs((medium.locks.now() - datetime.now(UTC)).total_seconds()) < 60
+
+
+@pytest.mark.slow
+def test_a_bucket_without_locks_says_so(
+    seaweed: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that was made without Object Lock has neither versions nor locks."""
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    state = lock_store(create_store(seaweed.address())).bucket_state()
+    assert (state.versioning, state.object_lock) == (False, False)
+
+
+def test_what_cannot_lock_says_so(tmp_path: Path) -> None:
+    """A local folder is Unsupported."""
+    with pytest.raises(Unsupported) as caught:
+        lock_store(LocalStore.create(tmp_path / "store"))
+    assert caught.value.code == "locks-unsupported"
