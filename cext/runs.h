@@ -638,4 +638,88 @@ static size_t id_table_bytes(const id_table *table)
     return table->room * ID_BYTES + (table->mask + 1) * sizeof *table->slots;
 }
 
+/* -- parts of rows: msgpack arrays of [role text, size, references, recipe] ----------------------- */
+
+typedef struct {
+    const uint8_t *at;
+    const uint8_t *end;
+} packed_bytes;
+
+/* A big-endian number of so many bytes; RUNS_BAD if there are fewer. */
+static int64_t packed_number(packed_bytes *in, unsigned size)
+{
+    uint64_t number = 0;
+    if ((size_t)(in->end - in->at) < size)
+        return RUNS_BAD;
+    while (size--)
+        number = number << 8 | *in->at++;
+    return number > INT64_MAX ? RUNS_BAD : (int64_t)number;
+}
+
+/* The length that stands behind a head byte: `fixed` heads hold it in their low bits, others name 1, 2 or 4 bytes. */
+static int64_t packed_length(packed_bytes *in, unsigned fixed, unsigned mask, unsigned first,
+                             unsigned smallest)
+{
+    if (in->at == in->end)
+        return RUNS_BAD;
+    unsigned head = *in->at++;
+    if (mask && (head & ~mask) == fixed)
+        return head & mask;
+    if (head < first || head - first > 2 || (smallest << (head - first)) > 4)
+        return RUNS_BAD;
+    return packed_number(in, smallest << (head - first));
+}
+
+static int packed_skip(packed_bytes *in, int64_t size)
+{
+    if (size < 0 || in->end - in->at < size)
+        return RUNS_BAD;
+    in->at += size;
+    return RUNS_OK;
+}
+
+static int64_t packed_binary(packed_bytes *in)
+{
+    return packed_length(in, 0, 0, 0xc4, 1);
+}
+
+static int packed_size(packed_bytes *in)
+{
+    if (in->at == in->end)
+        return RUNS_BAD;
+    unsigned head = *in->at++;
+    if (head < 0x80)
+        return RUNS_OK;
+    if (head < 0xcc || head > 0xcf)
+        return RUNS_BAD;
+    return packed_number(in, 1u << (head - 0xcc)) < 0 ? RUNS_BAD : RUNS_OK;
+}
+
+/* References of one value, put to `out` (NULL: only counted); their bytes, or RUNS_BAD. */
+static int64_t packed_references(const uint8_t *value, size_t size, uint8_t *out)
+{
+    packed_bytes in = {value, value + size};
+    int64_t parts = size ? packed_length(&in, 0x90, 0x0f, 0xdc, 2) : 0, total = 0;
+    if (parts < 0)
+        return RUNS_BAD;
+    for (; parts; parts--) {
+        if (packed_length(&in, 0x90, 0x0f, 0xdc, 2) != 4)
+            return RUNS_BAD;
+        if (packed_skip(&in, packed_length(&in, 0xa0, 0x1f, 0xd9, 1)) != RUNS_OK)
+            return RUNS_BAD;
+        if (packed_size(&in) != RUNS_OK)
+            return RUNS_BAD;
+        int64_t refs = packed_binary(&in);
+        const uint8_t *from = in.at;
+        if (packed_skip(&in, refs) != RUNS_OK || refs % REF_BYTES)
+            return RUNS_BAD;
+        if (out)
+            memcpy(out + total, from, (size_t)refs);
+        total += refs;
+        if (packed_skip(&in, packed_binary(&in)) != RUNS_OK)
+            return RUNS_BAD;
+    }
+    return in.at == in.end ? total : RUNS_BAD;
+}
+
 #endif

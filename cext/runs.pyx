@@ -33,6 +33,7 @@ cdef extern from "runs.h" nogil:
         size_t frames
         uint32_t run
     ctypedef struct id_table:
+        uint8_t *ids
         size_t count
     uint32_t load32(const uint8_t *at)
     uint32_t row_frame(const uint8_t *row)
@@ -57,6 +58,7 @@ cdef extern from "runs.h" nogil:
     int64_t runs_renumber(const uint8_t *frames, size_t n, const uint32_t *packs,
                           size_t pack_count, const uint32_t *salts, size_t salt_count,
                           uint32_t first, uint8_t *out, uint32_t *numbers)
+    int64_t packed_references(const uint8_t *value, size_t size, uint8_t *out)
     void runs_bloom_build(const uint8_t *rows, size_t n, uint8_t *bloom, size_t blocks)
     void runs_bloom_check(const uint8_t *bloom, size_t blocks, const uint8_t *ids, size_t n,
                           uint8_t *mask)
@@ -122,6 +124,28 @@ cdef bytes _ids(const unsigned char[::1] records, Py_ssize_t stride):
 def gather_ids(const unsigned char[::1] refs):
     """The ids of directory records, joined."""
     return _ids(refs, REF_BYTES)
+
+
+def part_references(const unsigned char[::1] values, const int[::1] offsets):
+    """The references in packed parts, joined; value i lies between offsets i and i + 1. ValueError."""
+    cdef Py_ssize_t count = offsets.shape[0] - 1, i
+    cdef const uint8_t* source = _start(values)
+    cdef int64_t size, total = 0
+    cdef bytes made
+    cdef uint8_t* out
+    for i in range(count):
+        if not 0 <= offsets[i] <= offsets[i + 1] <= values.shape[0]:
+            raise ValueError("a value lies outside the data")
+        size = packed_references(source + offsets[i], offsets[i + 1] - offsets[i], NULL)
+        if size < 0:
+            raise ValueError("the parts of a row cannot be read")
+        total += size
+    made = PyBytes_FromStringAndSize(NULL, total)
+    out = <uint8_t*> PyBytes_AS_STRING(made)
+    with nogil:
+        for i in range(count):
+            out += packed_references(source + offsets[i], offsets[i + 1] - offsets[i], out)
+    return made
 
 
 def row_ids(const unsigned char[::1] rows):
@@ -453,6 +477,11 @@ cdef class IdTable:
     def memory_bytes(self):
         """Bytes of memory the table holds."""
         return id_table_bytes(&self._table)
+
+    @property
+    def ids(self):
+        """All ids, joined, in the order in which they came."""
+        return PyBytes_FromStringAndSize(<char*> self._table.ids, self._table.count * ID_BYTES)
 
     def add(self, const unsigned char[::1] ids, const unsigned int[::1] among=None):
         """Add ids; the positions that were new, each id's first one only."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cext import runs
 from engine.errors import Corruption
 from engine.limits import CATALOG_LEVEL_ROWS, CATALOG_PARTS_PER_LEVEL_MAX
 from engine.parts import REFERENCE_BYTES, Part, checked_part
@@ -96,9 +97,17 @@ def decode_parts(packed: bytes) -> tuple[Part, ...]:
 
 def part_references(packed: pa.ChunkedArray) -> bytes:
     """References of all chunks in a `parts` column, joined. Corruption."""
-    return b"".join(
-        chunks for value in packed.to_pylist() if value for _, _, chunks, _ in _part_values(value)
-    )
+    found = []
+    for column in packed.chunks:
+        _, offsets, values = column.buffers()
+        bounds = memoryview(offsets).cast("B").cast("i")
+        bounds = bounds[column.offset : column.offset + len(column) + 1]
+        try:
+            data = b"" if values is None else memoryview(values).cast("B")
+            found.append(runs.part_references(data, bounds))
+        except ValueError as error:
+            raise _unreadable_parts() from error
+    return b"".join(found)
 
 
 def first_reference(packed: bytes) -> bytes:
@@ -111,7 +120,11 @@ def _part_values(packed: bytes) -> list[tuple[str, int, bytes, bytes]]:
     try:
         return _PARTS.decode(packed)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Corruption("the parts of a row cannot be read", code="catalog-corrupt") from error
+        raise _unreadable_parts() from error
+
+
+def _unreadable_parts() -> Corruption:
+    return Corruption("the parts of a row cannot be read", code="catalog-corrupt")
 
 
 def table_of(rows: Iterable[Row]) -> pa.Table:

@@ -63,9 +63,10 @@ def point_id(point: str) -> str:
 
 
 def items_from_ns(view: View) -> int | None:
-    """From when on items are kept, after these forgets; it only ever grows."""
+    """From when on items are kept, after these forgets; it only ever grows, and not while a restore point is held."""
     bounds = [view.generation.items_from_ns]
-    bounds += [forget.items_from_ns for forget in view.forgets.values()]
+    if not view.generation.holds:
+        bounds += [forget.items_from_ns for forget in view.forgets.values()]
     return max((bound for bound in bounds if bound is not None), default=None)
 
 

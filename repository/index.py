@@ -397,6 +397,7 @@ class Index:
         covered = _names(held)
         made: list[_Segment] = []
         waiting: dict[str, Run] = {}
+        chunks = 0
         for name in dict.fromkeys(named):
             if name in covered:
                 continue
@@ -405,9 +406,10 @@ class Index:
                 made.append(self._put({name: run}))
                 continue
             waiting[name] = run
-            if sum(run.chunk_count for run in waiting.values()) >= PENDING_CHUNKS_MAX:
+            chunks += run.chunk_count
+            if chunks >= PENDING_CHUNKS_MAX:
                 made.append(self._put(waiting))
-                waiting = {}
+                waiting, chunks = {}, 0
         if waiting:
             made.append(self._put(waiting))
         return made

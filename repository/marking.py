@@ -188,12 +188,13 @@ class Marker:
             was.add(_own_references(entry))
         ids_of = _IdColumns(self._repository)
         for number, (key, (part, later_before)) in enumerate(uses_before.items()):
-            table = self._load(part, MARK_COLUMNS)
             later = uses[key][1] if key in uses else None
-            for rows in _pieces(table):
+            is_changed = later != later_before or after_ns != before_ns
+            for rows in _pieces(self._load(part, MARK_COLUMNS)):
                 if later is not None:
                     marked.add(part_references(_needed(rows, later, after_ns, ids_of)))
-                was.add(part_references(_needed(rows, later_before, before_ns, ids_of)))
+                if is_changed:
+                    was.add(part_references(_needed(rows, later_before, before_ns, ids_of)))
             self._progress(number + 1, len(uses_before))
         return marked.joined(), was.joined()
 
@@ -208,18 +209,17 @@ class _Ids:
     def __init__(self, known: "_Ids | None" = None) -> None:
         self._table = runs.IdTable()
         self._known = known
-        self._pieces: list[bytes] = []
 
     def add(self, references: bytes) -> None:
         ids = runs.gather_ids(references)
-        new = self._table.add(ids)
-        self._pieces.append(b"".join(ids[32 * n : 32 * n + 32] for n in new))
+        absent = None if self._known is None else self._known._table.absent(ids)
+        self._table.add(ids, absent)
 
     def joined(self) -> bytes:
-        ids = b"".join(self._pieces)
+        ids: bytes = self._table.ids
         if self._known is None:
             return ids
-        absent = self._known._table.absent(ids)
+        absent = self._known._table.absent(ids)  # some came to be known only later
         return b"".join(ids[32 * n : 32 * n + 32] for n in absent)
 
 

@@ -7,6 +7,7 @@ so searches guess the place; other ids only cost time, at most in proportion to 
 """
 
 import bisect
+import itertools
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,63 @@ def _positions(ids: list[bytes], among: Sequence[int] | None) -> Iterable[int]:
 def gather_ids(refs: Buffer) -> bytes:
     """The ids of directory records, joined."""
     return b"".join(ref[:_ID] for ref in _split(refs, _REF))
+
+
+def part_references(values: Buffer, offsets: Buffer) -> bytes:
+    """
+    The references in packed parts, joined; value i lies from `offsets[i]` to `offsets[i + 1]` (32 bits each).
+
+    A value is empty, or a msgpack array of [role text, size, references, recipe]. ValueError if it is neither.
+    """
+    data = bytes(values)
+    bounds = memoryview(offsets).cast("B").cast("i").tolist()
+    found = []
+    for start, end in itertools.pairwise(bounds):
+        if not 0 <= start <= end <= len(data):
+            raise ValueError("a value lies outside the data")
+        if start == end:
+            continue
+        at, count = _packed_length(data, start, end, _ARRAYS)
+        for _ in range(count):
+            at, members = _packed_length(data, at, end, _ARRAYS)
+            at, role = _packed_length(data, at, end, _TEXTS)
+            at = _packed_size(data, at + role, end)
+            at, size = _packed_length(data, at, end, _BINARIES)
+            found.append(data[at : at + size])
+            at, recipe = _packed_length(data, at + size, end, _BINARIES)
+            at += recipe
+            if members != 4 or size % _REF or at > end:
+                raise ValueError("the parts of a row cannot be read")
+        if at != end:
+            raise ValueError("the parts of a row cannot be read")
+    return b"".join(found)
+
+
+_Heads = tuple[
+    range, dict[int, int]
+]  # heads that hold the length, heads with the bytes that follow
+_ARRAYS: _Heads = (range(0x90, 0xA0), {0xDC: 2, 0xDD: 4})
+_TEXTS: _Heads = (range(0xA0, 0xC0), {0xD9: 1, 0xDA: 2, 0xDB: 4})
+_BINARIES: _Heads = (range(0), {0xC4: 1, 0xC5: 2, 0xC6: 4})
+_SIZES: _Heads = (range(0x80), {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8})
+
+
+def _packed_length(data: bytes, at: int, end: int, heads: _Heads) -> tuple[int, int]:
+    """The number that a head gives, and where what follows begins. ValueError."""
+    short, longer = heads
+    if at >= end or (data[at] not in short and data[at] not in longer):
+        raise ValueError("the parts of a row cannot be read")
+    if data[at] in short:
+        return at + 1, data[at] - short.start
+    follows = at + 1 + longer[data[at]]
+    number = int.from_bytes(data[at + 1 : follows], "big")
+    if follows > end or number >= 1 << 63:
+        raise ValueError("the parts of a row cannot be read")
+    return follows, number
+
+
+def _packed_size(data: bytes, at: int, end: int) -> int:
+    return _packed_length(data, at, end, _SIZES)[0]
 
 
 def lengths(refs: Buffer) -> "array[int]":
@@ -281,7 +339,7 @@ class IdTable:
     """A set of ids in memory. Thread-safe under the interpreter lock."""
 
     def __init__(self) -> None:
-        self._held: set[bytes] = set()
+        self._held: dict[bytes, None] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -291,13 +349,18 @@ class IdTable:
         """Bytes of memory the table holds; here only an estimate."""
         return len(self._held) * 64
 
+    @property
+    def ids(self) -> bytes:
+        """All ids, joined, in the order in which they came."""
+        return b"".join(self._held)
+
     def add(self, ids: Buffer, among: "array[int] | None" = None) -> "array[int]":
         """Add ids (those at the positions `among`); the positions that were new, each id's first one only."""
         split = _split(ids, _ID)
         new = array("I")
         for position in _positions(split, among):
             if split[position] not in self._held:
-                self._held.add(split[position])
+                self._held[split[position]] = None
                 new.append(position)
         return new
 

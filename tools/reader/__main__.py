@@ -125,7 +125,8 @@ class Restore:
                 os.mkdir(base)
             if not entry.complete:
                 self.complain(f"{describe(entry)}: the backup had not finished")
-            found = rows(content, entry, self.complain)
+            since = None if self.from_packs else self.state.items_from_ns
+            found = rows(content, entry, self.complain, since)
             if entry.kind == "tree":
                 TreeWriter(content, base, self.complain).write(found)
             else:

@@ -33,8 +33,14 @@ class Row:
     parts: tuple[Part, ...]
 
 
-def rows(content: Content, entry: Entry, complain: Complain) -> Iterator[Row]:
-    """What is in an entry: parts from the newest to the oldest, of every id the first row met. Keeps a hash of every id."""
+def rows(
+    content: Content, entry: Entry, complain: Complain, from_ns: int | None = None
+) -> Iterator[Row]:
+    """
+    What is in an entry: parts from the newest to the oldest, of every id the first row met. Keeps a hash of every id.
+
+    Items from before `from_ns` are expired.
+    """
     met: set[bytes] = set()
     for number, part in reversed(list(enumerate(entry.catalog))):
         what = f"{entry.name}/{entry.workload}: catalog part {number}"
@@ -44,7 +50,7 @@ def rows(content: Content, entry: Entry, complain: Complain) -> Iterator[Row]:
                 if row_hash in met:
                     continue
                 met.add(row_hash)
-                if raw["removed"]:
+                if raw["removed"] or (from_ns is not None and _is_expired(raw, from_ns)):
                     continue
                 try:
                     yield _row(raw)
@@ -52,6 +58,11 @@ def rows(content: Content, entry: Entry, complain: Complain) -> Iterator[Row]:
                     complain(f"{what}: row {raw['id']!r}: {error}")
         except (Damage, pa.ArrowException, OSError, KeyError) as error:
             complain(f"{what}: {error}; its items are missing, or older than they should be")
+
+
+def _is_expired(raw: dict[str, Any], from_ns: int) -> bool:
+    newest = max(raw["created_ns"], raw["modified_ns"])
+    return raw["kind"] != "container" and newest != 0 and newest < from_ns
 
 
 def _raw_rows(content: Content, part: Part) -> Iterator[dict[str, Any]]:

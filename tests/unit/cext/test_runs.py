@@ -5,6 +5,7 @@ import struct
 from array import array
 from types import ModuleType
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -332,3 +333,74 @@ def test_a_table_compares_whole_ids_and_stays_small() -> None:
     while len(table) < 30_000:
         table.add(rng.randbytes(32 * 500))
         assert len(table) < 2000 or table.memory_bytes <= 64 * len(table)
+
+
+def packed(parts: object) -> bytes:
+    return msgspec.msgpack.encode(parts)
+
+
+def values_of(values: list[bytes]) -> tuple[bytes, "array[int]"]:
+    offsets = array("i", [0])
+    for value in values:
+        offsets.append(offsets[-1] + len(value))
+    return b"".join(values), offsets
+
+
+PART = st.tuples(
+    st.text(max_size=300),
+    st.integers(0, 2**63 - 1),
+    st.binary(max_size=20).map(lambda seed: random.Random(seed).randbytes(36 * len(seed))),
+    st.binary(max_size=300),
+)
+
+
+@BOTH
+@settings(derandomize=True)
+@given(rows=st.lists(st.lists(PART, max_size=20), max_size=6))
+def test_references_of_packed_parts(
+    kernel: ModuleType, rows: list[list[tuple[str, int, bytes, bytes]]]
+) -> None:
+    """Whatever msgpack makes of parts, their references come out in order; rows without parts are empty values."""
+    data, offsets = values_of([packed(parts) if parts else b"" for parts in rows])
+    expected = b"".join(refs for parts in rows for _, _, refs, _ in parts)
+    assert kernel.part_references(data, offsets) == expected
+
+
+@settings(derandomize=True, max_examples=400)
+@given(parts=st.lists(PART, min_size=1, max_size=3), seed=st.integers(0, 2**32))
+def test_broken_packed_parts_are_refused_alike(
+    parts: list[tuple[str, int, bytes, bytes]], seed: int
+) -> None:
+    """Of changed, cut and lengthened values both kernels say the same, and read nothing outside."""
+    rng = random.Random(seed)
+    value = bytearray(packed(parts))
+    for _ in range(rng.randrange(3)):
+        value[rng.randrange(len(value))] = rng.choice(
+            (0, 0xC6, 0xDD, 0xDB, 0xCF, 0xFF, rng.randrange(256))
+        )
+    cut = bytes(value[: rng.choice((len(value), len(value), rng.randrange(len(value) + 1)))])
+    data, offsets = values_of([cut, b"" if rng.random() < 0.5 else bytes(rng.randrange(3))])
+    answers = []
+    for kernel in (compiled, reference):
+        try:
+            answers.append(kernel.part_references(data, offsets))
+        except ValueError:
+            answers.append(None)
+    assert answers[0] == answers[1]
+
+
+@BOTH
+def test_values_outside_the_data_are_refused(kernel: ModuleType) -> None:
+    """Offsets that fall, or lie behind the end, are an error before memory is touched."""
+    for offsets in ([0, 5], [3, 1], [-1, 0]):
+        with pytest.raises(ValueError, match="outside"):
+            kernel.part_references(b"\x90\x90", array("i", offsets))
+
+
+@BOTH
+def test_a_table_gives_its_ids_back(kernel: ModuleType) -> None:
+    """Each once, in the order in which they came."""
+    ids = ids_of("random", 50, 3)
+    table = kernel.IdTable()
+    table.add(b"".join(ids + ids[:7]))
+    assert table.ids == b"".join(ids)

@@ -282,3 +282,26 @@ def test_a_dry_run_writes_nothing(store: MemoryStore, repository: Repository) ->
     assert report.would_forget == [old.id]
     assert report.condemned_bytes > 0
     assert store.objects == held
+
+
+def test_items_do_not_expire_while_a_point_is_held(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """A held restore point keeps its old items as well; after the hold they go when they are asked to again."""
+    with repository.write_session("w") as session:
+        slice_ = session.open_slice(TREE, "files", "s")
+        old = row("old", session, noise(1))
+        object.__setattr__(old, "modified_ns", 1_000)
+        slice_.advance([old])
+        slice_.finish()
+        commit = session.commit()
+        assert commit is not None
+        point = seal(session, repository.entries.get(commit.entries[slice_]))
+    repository.forget([], items_from_ns=1_500)
+    repository.hold(point.id, "audit")
+    collect(repository)
+    assert restored(open_repo(store), point) == [{"old": noise(1)}]
+    repository.release(point.id)
+    repository.forget([], items_from_ns=1_500)
+    collect(repository)
+    assert restored(open_repo(store), point) == [{}]
