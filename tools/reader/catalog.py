@@ -61,8 +61,8 @@ def rows(
 
 
 def _is_expired(raw: dict[str, Any], from_ns: int) -> bool:
-    newest = max(raw["created_ns"], raw["modified_ns"])
-    return raw["kind"] != "container" and newest != 0 and newest < from_ns
+    newest: int = max(raw["created_ns"], raw["modified_ns"])
+    return bool(raw["kind"] != "container" and newest != 0 and newest < from_ns)
 
 
 def _raw_rows(content: Content, part: Part) -> Iterator[dict[str, Any]]:
