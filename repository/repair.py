@@ -34,6 +34,7 @@ from repository.layout import (
     PACKS,
     POINTS,
     RUNS,
+    pack_name,
     parse_pack_name,
     run_name,
 )
@@ -226,8 +227,12 @@ def repair(
     marked = damaged_packs(repository.store)
     names = set(suspects)
     packs = sorted({*(name for name in names if name.startswith(PACKS)), *marked})
+    named = {pack_name(*key) for key in repository.index.frame_bytes()}
     for number, name in enumerate(packs):
-        _settle(repository.store, name, mender, marked, report)
+        if name in marked and name not in named:
+            _unmark(repository.store, name, report)  # nothing names it any more
+        else:
+            _settle(repository.store, name, mender, marked, report)
         progress(number + 1, len(packs))
     for name in sorted(name for name in names if name.startswith((MANIFESTS, POINTS))):
         if name not in report.lost and not mender.mend(name):
@@ -240,9 +245,7 @@ def _settle(
     """Put one pack back, or mark it; take the mark off one that is sound."""
     sound = mender.mend(name)
     if sound and name in marked:
-        if not report.dry_run:
-            store.delete(DAMAGED + name)
-        report.unmarked.append(name)
+        _unmark(store, name, report)
     elif not sound and name not in marked:
         if not report.dry_run:
             mark = msgspec.json.encode({"found_at": ambient.now()})
@@ -251,6 +254,12 @@ def _settle(
             except Conflict:
                 return
         report.marked.append(name)
+
+
+def _unmark(store: BlobStore, name: str, report: RepairReport) -> None:
+    if not report.dry_run:
+        store.delete(DAMAGED + name)
+    report.unmarked.append(name)
 
 
 # -- runs ------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from engine.pack import (
     seal_salvage_point,
     seal_tail,
 )
+from engine.parity import protected, repaired, unprotected
 from engine.run import decode_run, encode_run
 from engine.seal import (
     Header,
@@ -126,6 +127,23 @@ def salvage(data: bytes) -> None:
     if found != f.frames():
         assert found == ()
         raise Corruption("nothing found", code="none")
+
+
+def whole(data: bytes) -> bytes:
+    """The body of an object whose parity is right."""
+    body = unprotected(data)
+    if body is None:
+        raise Corruption("not as written", code="none")
+    return body
+
+
+def repair(data: bytes) -> bytes:
+    """What a repairer makes of anything: an object of the same size whose parity is right, or nothing."""
+    made = repaired(data, 3)
+    if made is None:
+        raise Corruption("nothing found", code="none")
+    assert len(made) == len(data)
+    return made
 
 
 MAIL = f.mail(f.attachment(), f.attachment(2100), line=64)
@@ -231,6 +249,8 @@ PARSERS: dict[str, Parser] = {
         signed(manifest._POINT_DOMAIN, manifest.decode_point),
         json=True,
     ),
+    "parity": Parser(protected(random.Random(6).randbytes(900)), whole, authenticated=True),
+    "parity-repair": Parser(protected(random.Random(7).randbytes(900), b"end"), repair),
     "header": Parser(
         HEADER.encode(),
         lambda data: decode_header(data, ObjectClass.DATA_PACK, f.UUID),

@@ -18,6 +18,7 @@ from engine.frame import FrameCompressor, frame_identity, seal_frame
 from engine.keyfile import encode_private_key, encode_recipient
 from engine.keyring import seal_ring
 from engine.pack import encode_directory, seal_salvage_point, seal_tail
+from engine.parity import protected
 from engine.recovery import recovery_lines
 from engine.run import encode_run
 from engine.seal import Header, ObjectClass, frame_cipher, open_object, seal_object
@@ -54,6 +55,8 @@ def vectors() -> dict[str, object]:
         "trailer": trailer.hex(),
         "salvage_fill": fill,
         "salvage_point": salvage_point.hex(),
+        "parity": protected(data[:700], b"end").hex(),
+        "parity_of_stripes": chunk_id(protected(data * 5, b"end"), b"i" * 32).hex(),
         "run": encode_run(f.packs()).hex(),
         "recipe": recipes[0].hex(),
         "recipe_stream": chunk_id(stream, b"i" * 32).hex(),

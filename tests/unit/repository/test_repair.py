@@ -99,6 +99,21 @@ def test_every_flipped_byte_is_put_back(filled: MemoryStore) -> None:
     assert flip_and_mend(filled, 1, 2) > 30_000
 
 
+@pytest.mark.slow
+def test_a_lost_region_of_a_pack_is_put_back(
+    filled: MemoryStore, open_repo: OpenRepository
+) -> None:
+    """64 KiB of zeros over header, frames, directory, feet, parity or trailer of a pack of some MiB."""
+    with open_repo(filled) as repository, repository.write_session("w") as session:
+        commit_files(repository, session, {"large": random.Random(9).randbytes(5_000_000)})
+    name = max(filled.objects, key=lambda name: len(filled.objects[name]))
+    whole = filled.objects[name]
+    for at in (0, 1_000_001, 4_980_000, 5_000_000, len(whole) - 200_000, len(whole) - 65_536):
+        filled.objects[name] = whole[:at] + bytes(65_536) + whole[at + 65_536 :]
+        assert Mender(filled, (), RepairReport()).mend(name), at
+        assert filled.objects[name] == whole
+
+
 def test_a_sound_repository_is_left_alone(filled: MemoryStore, tmp_path: Path) -> None:
     """Nothing is written."""
     before = dict(filled.objects)
@@ -205,6 +220,11 @@ def test_what_is_lost_is_stored_again_by_the_next_backup(
     again.collect()
     assert contents(again, again.entries.get(new.ref)) == FILES
     assert again.verify("read").ok
+    assert pack not in filled.objects
+    if (
+        how == "spoiled"
+    ):  # it was condemned and deleted; of one that was missing the runs still tell
+        assert mended(filled, tmp_path).unmarked == [pack]
 
 
 def test_a_pack_that_comes_back_loses_its_mark(filled: MemoryStore, tmp_path: Path) -> None:
