@@ -16,7 +16,7 @@ from types import ModuleType
 
 from blake3 import blake3
 
-from cext import digest, gear
+from cext import digest, gear, parity
 from engine.chunker import ChunkerParams, keyed_table
 from tools.cli.output import table
 
@@ -129,10 +129,20 @@ def digest_rows(data: bytes) -> Iterator[Row]:
         yield from leveled(digest, what, spans[-1], ours, reference)
 
 
+def parity_rows(data: bytes) -> Iterator[Row]:
+    """A full stripe: the sums of its slices, and their checks."""
+    for what, run in (
+        ("P and Q of 32 slices of 64 KiB", lambda: parity.encode(data, 65536)),
+        ("checks of 32 slices of 64 KiB", lambda: parity.checks(data, 65536)),
+    ):
+        yield from leveled(parity, what, len(data), run, "")
+
+
 def rows() -> Iterator[Row]:
     """Every measurement, in the order of the table."""
     yield from gear_rows(os.urandom(64 * MIB))
     yield from digest_rows(os.urandom(16 * MIB))
+    yield from parity_rows(os.urandom(2 * MIB))
 
 
 def main() -> int:

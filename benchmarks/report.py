@@ -33,6 +33,8 @@ def print_set(result: SetResult) -> None:
         say(f"ceilings: {', '.join(parts)}")
     if padding := [run.padding_bytes for run in result.runs.get(OURS, []) if run.padding_bytes]:
         say(f"padding of packs, off here, would add {size_text(padding[0])} to the fresh backup")
+    if parity := [run.parity_bytes for run in result.runs.get(OURS, []) if run.parity_bytes]:
+        say(f"parity of packs, off here, would add {size_text(parity[0])} to the fresh backup")
     grown = ", ".join(
         f"{who} {growth / 1e6:.2f}"
         for who in result.runs

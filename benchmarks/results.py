@@ -17,6 +17,7 @@ class Run:
     figures: dict[str, Figures] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)
     padding_bytes: int = 0  # what padding would add to the packs of a fresh backup
+    parity_bytes: int = 0  # what parity would add to them
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ class SetResult:
                     step: asdict(found) | {"stored": run.stored[step]}
                     for step, found in run.figures.items()
                 }
-                | {"padding_bytes": run.padding_bytes}
+                | {"padding_bytes": run.padding_bytes, "parity_bytes": run.parity_bytes}
                 for run in all_runs
             ]
             for who, all_runs in self.runs.items()

@@ -9,7 +9,8 @@ from benchmarks.contenders import BACKUPS, Contender, out_folder
 from benchmarks.datasets import DataSet, tree_digest
 from benchmarks.measure import measured, touch_memory, warm
 from benchmarks.results import Run, SetResult
-from engine.pack import padme
+from engine.pack import TRAILER_BYTES, padme
+from engine.parity import area_bytes
 from tools.cli.output import complain
 
 # in multiples of a set's bytes, beside the set: a repository, a restored tree, caches
@@ -60,7 +61,8 @@ def run(contender: Contender, data: DataSet, scratch: Path, steps: Sequence[str]
                 done.figures[step] = sum(figures[1:], figures[0])
                 done.stored[step] = _size(contender.repository(place))
                 if step == "fresh":
-                    done.padding_bytes = _padding(contender.repository(place) / "pack")
+                    packs = contender.repository(place) / "pack"
+                    done.padding_bytes, done.parity_bytes = _padding(packs), _parity(packs)
                 if step == "restore":
                     _check(contender.restored(place, data.data), data)
         finally:
@@ -76,6 +78,12 @@ def _check(restored: Path, data: DataSet) -> None:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _parity(packs: Path) -> int:
+    """What parity would add to packs that have none; 0 where there is no such folder."""
+    sizes = [path.stat().st_size for path in packs.rglob("*") if path.is_file()]
+    return sum(area_bytes(size - TRAILER_BYTES, TRAILER_BYTES) for size in sizes)
 
 
 def _padding(packs: Path) -> int:
