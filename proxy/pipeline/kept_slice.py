@@ -8,7 +8,8 @@ from engine.catalog import Row
 from engine.errors import BackupError, Conflict
 from engine.manifest import EntryRef
 from engine.parts import Part
-from repository.session import PartWriter, WriteSession
+from repository.part_writer import PartWriter
+from repository.session import WriteSession
 from repository.slices import Slice
 
 if TYPE_CHECKING:

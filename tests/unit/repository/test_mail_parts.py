@@ -156,8 +156,8 @@ def test_a_mail_above_the_limit_is_stored_as_it_is(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too large to hold: cut like a file while it is written, and comes back to the byte."""
-    monkeypatch.setattr("repository.session.PART_BUFFER_BYTES", 256 * 1024)
-    monkeypatch.setattr("repository.session.MAIL_BUFFER_BYTES_MAX", 1024 * 1024)
+    monkeypatch.setattr("repository.part_writer.PART_BUFFER_BYTES", 256 * 1024)
+    monkeypatch.setattr("repository.part_writer.MAIL_BUFFER_BYTES_MAX", 1024 * 1024)
     small, large = mail(attachment(500_000, 6)), mail(attachment(2_000_000, 5))
     with repository.write_session("w") as session:
         below = written(session, small, 1, 30_000)

@@ -1,0 +1,99 @@
+"""One part of any size, stored while it is written."""
+
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+from typing_extensions import Buffer
+
+from engine.errors import Conflict
+from engine.parts import Part
+from repository.intake import Intake, looks_like_mail
+from repository.packer import Packer
+
+PART_BUFFER_BYTES_MIN = 64 * 1024
+PART_BUFFER_BYTES = 4 * 1024 * 1024
+MAIL_BUFFER_BYTES_MAX = 32 * 1024 * 1024  # a larger mail is cut as it is, attachments and all
+
+
+class PartWriter:
+    """A part that grows. `part` is there after the block."""
+
+    def __init__(self, intake: Intake, packer: Packer, role: str, generation: int) -> None:
+        self._intake = intake
+        self._packer = packer
+        self._role = role
+        self._buffer = bytearray(PART_BUFFER_BYTES_MIN)
+        self._held = 0  # bytes in it
+        self._spare = bytearray()
+        self._references: list[Future[bytes]] = []
+        self._size = 0
+        self._generation = generation
+        self._part: Part | None = None
+
+    @property
+    def part(self) -> Part:
+        """What was written. Conflict before the block has ended well."""
+        if self._part is None:
+            raise Conflict("the part is not finished", code="part-open")
+        return self._part
+
+    def write(self, data: Buffer) -> None:
+        """Append bytes."""
+        with memoryview(data).cast("B") as view:
+            at = 0
+            while at < len(view):
+                self._make_room()
+                size = min(len(self._buffer) - self._held, len(view) - at)
+                with memoryview(self._buffer) as held:
+                    held[self._held : self._held + size] = view[at : at + size]
+                self._held += size
+                at += size
+
+    def _make_room(self) -> None:
+        """Where the buffer is full: a larger one, or the chunks in it stored."""
+        size = len(self._buffer)
+        if self._held < size:
+            return
+        is_mail = not self._references and looks_like_mail(self._buffer)  # split in one piece
+        if size < (MAIL_BUFFER_BYTES_MAX if is_mail else PART_BUFFER_BYTES):
+            self._buffer += bytes(size)
+        else:
+            self._cut(final=False)
+
+    def _cut(self, *, final: bool) -> None:
+        """Store the chunks whose ends no later byte can move; the rest waits for what follows."""
+        full = self._buffer
+        data = memoryview(full)[: self._held]
+        refs, used = self._intake.store_stream(data, self._packer, final=final)
+        if self._references:
+            self._references[-1].result()  # it worked on the spare buffer
+        if len(self._spare) < len(full):
+            self._spare = bytearray(len(full))
+        self._buffer, self._spare = self._spare, full
+        self._held -= used
+        with memoryview(self._buffer) as buffer:
+            buffer[: self._held] = data[used:]
+        self._references.append(refs)
+        self._size += used
+
+    def _finished(self) -> Part:
+        if not self._references:
+            with memoryview(self._buffer) as buffer:
+                data = buffer[: self._held]
+                return self._intake.store_part(self._role, data, self._packer, self._generation)
+        self._cut(final=True)
+        chunks = b"".join(refs.result() for refs in self._references)
+        return Part(self._role, self._size, chunks, generation=self._generation)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._part = self._finished()
