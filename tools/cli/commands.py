@@ -205,7 +205,9 @@ REPOSITORY = (
                 help="How deep (default: directory, with --repair: scrub); scrub needs no passphrase",
             ),
             switch("--read-data", "The same as --level read"),
-            switch("--repair", "Put back what parity or a copy makes good, mark what stays damaged"),
+            switch(
+                "--repair", "Put back what parity or a copy makes good, mark what stays damaged"
+            ),
             switch("--dry-run", "With --repair: say what would be done"),
             parameter(
                 "--from",
