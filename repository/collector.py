@@ -29,7 +29,7 @@ from engine.collection import (
     turns_to_wait_for,
 )
 from engine.commit import GenerationForm
-from engine.errors import Conflict, Corruption, Fenced, NotFound, Unavailable
+from engine.errors import Conflict, Corruption, Fenced, Locked, NotFound, Unavailable
 from engine.ids import ObjectId, WriterId
 from engine.keys import SALT_BYTES
 from engine.limits import RUN_MERGED_CHUNKS_MAX
@@ -38,6 +38,7 @@ from engine.seal import ObjectClass, seal_object
 from repository import ambient
 from repository.compaction import Compaction, sparse_packs
 from repository.forgets import PUBLISH_ATTEMPTS_MAX, publish
+from repository.immutability import extend_locks
 from repository.index import Index
 from repository.layout import (
     GENERATIONS,
@@ -97,6 +98,8 @@ class CollectReport:
     deleted_bytes: int = 0
     turns_waited_for: int = 0
     turns_revoked: int = 0
+    locked: int = 0  # dead, and kept by the store until their locks end
+    locks_extended: int = 0
     would_forget: list[str] = field(default_factory=list)
 
 
@@ -118,6 +121,7 @@ class Collector:
         self._progress = progress or (lambda step, done, todo: None)
         self._sizes: dict[str, int] = {}
         self._report = CollectReport()
+        self._locked: set[str] = set()
         self._copies: tuple[str, ...] = ()  # runs of what this collection copied
 
     def run(self, *, dry_run: bool = False) -> CollectReport:
@@ -158,6 +162,8 @@ class Collector:
         self._publish(marker, judged_through)
         self._stub_old_generations()
         self._repository.refresh()
+        if self._repository.immutability:
+            self._report.locks_extended = extend_locks(self._repository).extended
 
     def _require_swaps(self) -> None:
         """Without compare-and-swap a commit cannot be told from a revoked one: nobody may write meanwhile."""
@@ -215,12 +221,15 @@ class Collector:
 
     def _sparse(self, view: View, marks: Marks) -> list[str]:
         """Packs that hold so much besides what is needed that the needed part is copied."""
-        return sparse_packs(
+        chosen = sparse_packs(
             marks,
             self._sizes,
             view.generation.condemned.keys() | damaged_packs(self._store),
             self._limits.unused_share_max,
         )
+        held = self._repository.immutability
+        locked = held.still_locked(chosen) if held else ()  # a copy would give nothing back
+        return [name for name in chosen if name not in locked]
 
     def _copy_unless_overtaken(self, chosen: Sequence[str], view: View, marks: Marks) -> None:
         """Copy; if another collector revokes the turn or deletes a pack meanwhile, what was copied is left alone."""
@@ -278,6 +287,9 @@ class Collector:
         report.deleted_bytes += sum(self._sizes.get(name, 0) for name in verdict.dead)
         self._delete(generation.dead)
         self._delete(view.forgets)
+        kept = self._locked.intersection(verdict.dead)
+        report.deleted -= len(kept)
+        report.deleted_bytes -= sum(self._sizes.get(name, 0) for name in kept)
 
     def _in_order(self, view: View) -> list[str]:
         """Runs of the state, those of this collection's copies last: their locations are preferred."""
@@ -361,11 +373,21 @@ class Collector:
     # -- deleting --------------------------------------------------------------------------------
 
     def _delete(self, names: Iterable[str]) -> None:
-        """Delete what a published generation allows to. Repeating it does no harm."""
-        todo = list(names)
+        """Delete what a published generation allows to. What a lock keeps stays dead. Repeating it does no harm."""
+        todo = [name for name in names if name not in self._locked]
         with ThreadPoolExecutor(STORE_CALLS_AT_ONCE, "delete") as threads:
-            for number, _ in enumerate(threads.map(self._store.delete, todo)):
+            for number, gone in enumerate(threads.map(self._delete_one, todo)):
+                if not gone:
+                    self._locked.add(todo[number])
                 self._progress("delete", number + 1, len(todo))
+        self._report.locked = len(self._locked)
+
+    def _delete_one(self, name: str) -> bool:
+        try:
+            self._store.delete(name)
+        except Locked:
+            return False
+        return True
 
     def _stub_old_generations(self) -> None:
         """Take the content of generations that nobody needs any more; their numbers stay taken."""

@@ -15,7 +15,9 @@ CELLS = "sess/"
 GENERATIONS = "gc/"
 FORGETS = "forget/"
 DAMAGED = "damaged/"  # followed by the name of a pack that could not be repaired
+LOCKS = "lock/"
 GENERATION_DIGITS = 10
+LOCK_DIGITS = 5
 
 _PACK_LETTER = {ObjectClass.DATA_PACK: "d", ObjectClass.METADATA_PACK: "m"}
 
@@ -77,3 +79,8 @@ def generation_number(name: str) -> int:
 def generation_name(number: int) -> str:
     """gc/<number>, ten digits, so that names sort as numbers."""
     return f"{GENERATIONS}{number:0{GENERATION_DIGITS}d}"
+
+
+def lock_name(days: int) -> str:
+    """lock/<days>, five digits."""
+    return f"{LOCKS}{days:0{LOCK_DIGITS}d}"

@@ -28,13 +28,15 @@ from repository.blobstore.addresses import create_store, open_store
 from repository.blobstore.ahead import ahead
 from repository.blobstore.protocol import BlobStore
 from repository.entries import Entries, Entry
+from repository.immutability import immutability_of, require_kept, require_lockable
 from repository.index import Index
-from repository.keyring import Keyring, found_ring, new_key_set, open_keyring
+from repository.keyring import Keyring, found_ring, new_key_set, open_keyring, ring_name
 from repository.layout import CONFIG, PROBE, manifest_name, parse_pack_name, run_name
 from repository.points import Damaged, PointDraft, in_order, read_points, resolve_point
 from repository.reader import Reader
 from repository.settings import (
     ConfigForm,
+    LockForm,
     Padding,
     Parity,
     Places,
@@ -72,6 +74,10 @@ class Repository:
         *,
         lenient: bool = False,
     ) -> None:
+        self.immutability = immutability_of(store, config)
+        if self.immutability is not None:
+            self.immutability.keys = keyring.keys
+            store = self.immutability.store
         self.store = store
         self.keyring = keyring
         self.keys = keyring.keys
@@ -122,7 +128,7 @@ class Repository:
         """Read the state anew and bring index and entries in step. Corruption if something named is missing."""
         with self._lock:
             for attempt in range(1, REFRESH_ATTEMPTS_MAX + 1):
-                state = read_state(self.store, self.keys, self.uuid, self._witness.generation)
+                state = self._read_state()
                 try:
                     apart = [parse_pack_name(name)[1] for name in state.damaged]
                     self.index.sync(self._readable(state.runs), self.load_run, apart)
@@ -135,6 +141,9 @@ class Repository:
             self._witness.check(state)
             self._state = state
             return state
+
+    def _read_state(self) -> State:
+        return read_state(self.store, self.keys, self.uuid, self._witness.generation)
 
     def _readable(self, runs: Sequence[str]) -> Sequence[str]:
         """The runs to take in: of a lenient opening those that can be read, the others are put into `lost_runs`."""
@@ -394,18 +403,20 @@ def create_repository(
     cost: KdfCost | None = None,
     padding: Padding = "padme",
     parity: Parity | None = None,
+    lock: LockForm | None = None,
 ) -> Repository:
     """
     Make an empty repository at `address` and open it.
 
     Args:
         parity: whether packs can be repaired from their own bytes; by default on a local disk only.
+        lock: how its objects are locked; by default not at all.
 
     Raises:
-        Conflict: something is there. UsageError: the passphrase is too short.
+        Conflict: something is there. UsageError: the passphrase is too short. Unsupported: the store cannot lock.
     """
     check_passphrase(passphrase)
-    initialize(create_store(address), passphrase, cost or KdfCost(), padding, parity)
+    initialize(create_store(address), passphrase, cost or KdfCost(), padding, parity, lock)
     return open_repository(address, passphrase, places)
 
 
@@ -415,8 +426,11 @@ def initialize(
     cost: KdfCost,
     padding: Padding = "padme",
     parity: Parity | None = None,
+    lock: LockForm | None = None,
 ) -> None:
     """Make an empty repository on a store that is empty."""
+    if lock is not None:
+        require_lockable(store)
     repository = ambient.random_bytes(16)
     swaps = probe_compare_and_swap(store)
     if parity is None:
@@ -427,9 +441,14 @@ def initialize(
         compare_and_swap=swaps,
         padding=padding,
         parity=parity,
+        lock=lock,
     )
+    held = immutability_of(store, read_config(config, store.describe()))
+    store = store if held is None else held.store
     keys = new_key_set(blake3(config).digest())
     found_ring(store, keys, passphrase_key(passphrase, cost=cost), repository)
+    if lock is not None:
+        require_kept(store, ring_name(1))
     store.put_new(CONFIG, config)  # last: without it there is no repository
 
 
@@ -468,7 +487,9 @@ def open_keys(
     stored = store.get(CONFIG)
     config = read_config(stored, store.describe())
     uuid = bytes.fromhex(config.repository)
-    keyring = open_keyring(store, credential, uuid, places.state_dir / config.repository)
+    held = immutability_of(store, config)
+    written = store if held is None else held.store
+    keyring = open_keyring(written, credential, uuid, places.state_dir / config.repository)
     if keyring.keys.config_digest != blake3(stored).digest():
         raise Corruption(
             "the config of the repository was changed or damaged: put it back from a copy",

@@ -36,6 +36,7 @@ def default_places() -> Places:
 
 
 Padding = Literal["padme", "none"]  # whether a pack's length is rounded up, so that it says little
+LOCK_DAYS_MAX = 36500
 Parity = Literal["on", "off"]  # whether a pack can be repaired from its own bytes
 
 
@@ -46,6 +47,13 @@ class ChunkerForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min: int = CHUNK_BYTES_MIN
     normal: int = CHUNK_BYTES_NORMAL
     max: int = CHUNK_BYTES_MAX
+
+
+class LockForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How objects are locked, and for how many days at least from the begin; `lock/` may say more."""
+
+    mode: Literal["compliance", "governance"]
+    days: Annotated[int, msgspec.Meta(ge=1, le=LOCK_DAYS_MAX)]
 
 
 class ConfigForm(msgspec.Struct, frozen=True):
@@ -61,6 +69,7 @@ class ConfigForm(msgspec.Struct, frozen=True):
     padding: Padding = "padme"
     parity: Parity = "off"
     features: dict[str, list[str]] = {}
+    lock: LockForm | None = None
 
 
 def new_config(
@@ -70,6 +79,7 @@ def new_config(
     compare_and_swap: bool,
     padding: Padding = "padme",
     parity: Parity = "off",
+    lock: LockForm | None = None,
 ) -> bytes:
     """Stored bytes of the configuration of a new repository."""
     form = ConfigForm(
@@ -81,6 +91,7 @@ def new_config(
         compare_and_swap,
         padding=padding,
         parity=parity,
+        lock=lock,
     )
     return msgspec.json.format(msgspec.json.encode(form), indent=1)
 

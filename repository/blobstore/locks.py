@@ -74,13 +74,6 @@ class LockStore(Protocol):
     def bucket_state(self) -> BucketState:
         """How the bucket is set. Denied if we may not ask."""
 
-    def locking(self, policy: Policy) -> BlobStore:
-        """
-        The same objects; what is created under a name with a lock is locked from its first moment.
-
-        Its `delete` takes every version away. Locked: a lock still keeps one; run it again when that has ended.
-        """
-
     def lock_of(self, name: str, version_id: str | None = None) -> Lock | None:
         """The lock of a version (None: of the latest one), None if it has none. NotFound."""
 
@@ -103,6 +96,13 @@ class Lockable(Protocol):
 
     def locks(self) -> LockStore:
         """Its versions and locks."""
+
+    def locking(self, policy: Policy) -> BlobStore:
+        """
+        The same objects; what is created under a name with a lock is locked from its first moment.
+
+        Its `delete` takes every version away. Locked: a lock still keeps one; run it again when that has ended.
+        """
 
 
 def lock_store(store: BlobStore) -> LockStore:

@@ -63,7 +63,7 @@ class VersionedMemoryStore(MemoryStore):
             self._note(name, data, lock)
 
     def delete(self, name: str) -> None:
-        """See BlobStore; see `LockStore.locking`."""
+        """See BlobStore; see `Lockable.locking`."""
         with self._turn:
             if self._policy is None:
                 super().delete(name)
@@ -91,7 +91,7 @@ class VersionedMemoryStore(MemoryStore):
         return self.state[0]
 
     def locking(self, policy: Policy) -> Self:
-        """See LockStore."""
+        """See Lockable."""
         made = copy.copy(self)
         made._policy = policy
         return made

@@ -15,8 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from engine.errors import BackupError, Denied, Locked
-from repository.blobstore.locks import BucketState, Lock, LockMode, Policy, Version
-from repository.blobstore.protocol import BlobStore
+from repository.blobstore.locks import BucketState, Lock, LockMode, Version
 from repository.blobstore.refusals import Answer, translated
 from repository.blobstore.s3 import SERVICE, S3BlobStore
 
@@ -70,10 +69,6 @@ class S3Locks:
         return BucketState(
             is_versioned, held.get("ObjectLockEnabled") == "Enabled", bool(held.get("Rule"))
         )
-
-    def locking(self, policy: Policy) -> BlobStore:
-        """See LockStore."""
-        return self._store.locking(policy)
 
     def lock_of(self, name: str, version_id: str | None = None) -> Lock | None:
         """See LockStore."""

@@ -2,7 +2,8 @@
 S3 and what speaks like it.
 
 Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else all that AWS's own tools find (AWS_PROFILE, roles of machines
-and containers). Region: AWS_REGION. Endpoint: AWS_ENDPOINT_URL. Other AWS_* variables of obstore count too.
+and containers). Region and endpoint: of the address, else AWS_REGION and AWS_ENDPOINT_URL. Other AWS_* variables of obstore
+count too.
 """
 
 import copy
@@ -24,7 +25,8 @@ from repository.blobstore.remote import NEVER_REPEAT, Clients, Patience, RemoteS
 
 if TYPE_CHECKING:
     from obstore import GetOptions, PutMode
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config, S3CredentialProvider
+    from obstore.auth.boto3 import Boto3CredentialProvider
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
 
     from repository.blobstore.locks_s3 import S3Locks
 
@@ -37,16 +39,22 @@ LOCKED_CLIENTS_MAX = 4  # of the lock of now and that of a moment ago
 
 def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
     """
-    The store at `s3://bucket/prefix`; nothing is asked yet.
+    The store at `s3://bucket/prefix?endpoint=URL&region=NAME`; nothing is asked yet.
 
     Raises: UsageError for a bad address or endpoint. Denied without credentials.
     """
     patience = patience or Patience()
-    bucket, prefix = split_address(address)
-    endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    bucket, prefix, options = split_address(address, "endpoint", "region")
+    endpoint = options.get("endpoint") or _first(
+        "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"
+    )
     allow_http = allows_http(endpoint)
+    region = options.get("region") or _first("AWS_REGION", "AWS_DEFAULT_REGION")
+    provider = None if os.environ.get("AWS_ACCESS_KEY_ID") else _provider(address)
+    if provider is not None and not region:
+        region = str(provider.config.get("region", ""))
     config: S3Config = {
-        "region": _first("AWS_REGION", "AWS_DEFAULT_REGION") or DEFAULT_REGION,
+        "region": region or DEFAULT_REGION,
         "virtual_hosted_style_request": False,
         "unsigned_payload": True,  # TLS guards the way, names and seals guard the bytes
         "disable_bulk_delete": True,
@@ -54,7 +62,6 @@ def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
     }
     if endpoint:
         config["endpoint"] = endpoint
-    provider = None if os.environ.get("AWS_ACCESS_KEY_ID") else _provider(address, config)
 
     def make(
         options: "ClientConfig", retries: "RetryConfig", more: "S3Config | None" = None
@@ -118,7 +125,7 @@ class S3BlobStore(RemoteStore):
         return self._own_locks
 
     def locking(self, policy: Policy) -> "S3BlobStore":
-        """See LockStore."""
+        """See Lockable."""
         made = copy.copy(self)
         made._policy = policy
         return made
@@ -130,7 +137,7 @@ class S3BlobStore(RemoteStore):
         return self._locked(lock)
 
     def delete(self, name: str) -> None:
-        """See BlobStore; see `LockStore.locking`."""
+        """See BlobStore; see `Lockable.locking`."""
         if self._policy is None:
             super().delete(name)
         else:
@@ -148,17 +155,14 @@ def _first(*names: str) -> str:
     return next((value for name in names if (value := os.environ.get(name))), "")
 
 
-def _provider(address: str, config: "S3Config") -> "S3CredentialProvider":
+def _provider(address: str) -> "Boto3CredentialProvider":
     """Credentials as AWS's own tools find them. Loaded late: boto3 takes long to import."""
     import boto3
     from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:
-        session = boto3.Session()
-        if session.region_name:
-            config["region"] = session.region_name
-        return Boto3CredentialProvider(session)
+        return Boto3CredentialProvider(boto3.Session())
     except ValueError:
         raise missing_credentials(SERVICE, address) from None
     except BotoCoreError as error:

@@ -11,7 +11,15 @@ import pytest
 from engine.errors import Conflict, Locked, NotFound, Unsupported
 from repository.blobstore.addresses import create_store
 from repository.blobstore.local import LocalStore
-from repository.blobstore.locks import BucketState, Lock, LockMode, LockStore, Version, lock_store
+from repository.blobstore.locks import (
+    BucketState,
+    Lock,
+    Lockable,
+    LockMode,
+    LockStore,
+    Version,
+    lock_store,
+)
 from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.protocol import BlobStore
 from tests.fixtures.locks import Clock, locked_bucket
@@ -24,7 +32,9 @@ class Medium:
     """A store with locks, and a way to let time pass."""
 
     def __init__(self, store: BlobStore, wait: Callable[[float], None]) -> None:
-        self.store = store
+        assert isinstance(store, Lockable)
+        self.store: BlobStore = store
+        self.lockable: Lockable = store
         self.locks: LockStore = lock_store(store)
         self.wait = wait
 
@@ -33,7 +43,7 @@ class Medium:
         return Lock(mode, until.replace(microsecond=0))
 
     def locking(self, lock: Lock) -> BlobStore:
-        return self.locks.locking(lambda name: lock if name.startswith("pack/") else None)
+        return self.lockable.locking(lambda name: lock if name.startswith("pack/") else None)
 
     def versions(self, prefix: str = "") -> list[Version]:
         return list(self.locks.versions(prefix))
@@ -141,7 +151,7 @@ def test_versions(medium: Medium) -> None:
     medium.locks.delete_version(gone)
     with pytest.raises(NotFound):
         medium.locks.read_version(gone, 0, 1)
-    medium.locks.locking(lambda name: None).delete("sess/cell")
+    medium.lockable.locking(lambda name: None).delete("sess/cell")
     assert [v.name for v in medium.versions()] == ["sess/b"]
 
 
