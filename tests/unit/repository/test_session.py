@@ -351,7 +351,7 @@ def test_packs_of_tiny_chunks_are_closed_by_count(
     """However small chunks are, no pack holds more than a run can list."""
     monkeypatch.setattr("repository.packer.PACK_CHUNKS_TARGET", 10)
     monkeypatch.setattr("repository.packer.FRAME_PLAIN_BYTES_TARGET", 20)
-    monkeypatch.setattr("repository.session.RUN_CHUNKS_MAX", 30)
+    monkeypatch.setattr("engine.run.RUN_CHUNKS_MAX", 30)
     files = {str(n): b"%05d" % n for n in range(200)}
     with repository.write_session("w") as session:
         entry = commit_files(repository, session, files)
