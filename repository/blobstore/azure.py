@@ -30,13 +30,17 @@ _CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 
 def open_azure(address: str, patience: Patience | None = None) -> RemoteStore:
     """
-    The store at `az://container/prefix`; nothing is asked yet.
+    The store at `az://container/prefix?endpoint=URL&account=NAME`; nothing is asked yet.
 
     Raises: UsageError for a bad address, endpoint or connection string. Denied without an account.
     """
     patience = patience or Patience()
-    container, prefix = split_address(address)
+    container, prefix, options = split_address(address, "endpoint", "account")
     config = _config()
+    if "endpoint" in options:
+        config["endpoint"] = options["endpoint"]
+    if "account" in options:
+        config["account_name"] = options["account"]
     endpoint = config.get("endpoint", "")
 
     def make(options: "ClientConfig", retries: "RetryConfig") -> "ObjectStore":

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from engine.errors import UsageError
 
@@ -12,17 +12,29 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*")
 
 
-def split_address(address: str) -> tuple[str, str]:
-    """Bucket and prefix (empty: none) of `s3://bucket/prefix` or `az://container/prefix`. UsageError."""
+def split_address(address: str, *options: str) -> tuple[str, str, dict[str, str]]:
+    """
+    Bucket, prefix (empty: none) and options of `s3://bucket/prefix?endpoint=URL&region=NAME`, or of the same with `az://`.
+
+    Args:
+        options: names that may stand behind the question mark.
+
+    Raises: UsageError for anything else, credentials above all.
+    """
     scheme, _, rest = address.partition("://")
-    bucket, _, prefix = rest.partition("/")
+    path, _, query = rest.partition("?")
+    bucket, _, prefix = path.partition("/")
     prefix = prefix.strip("/")
-    if not _BUCKET.fullmatch(bucket) or (prefix and not _PREFIX.fullmatch(prefix)):
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    fits = _BUCKET.fullmatch(bucket) and (not prefix or _PREFIX.fullmatch(prefix))
+    if not fits or given.keys() - set(options) or "@" in given.get("endpoint", ""):
+        form = "&".join(f"{name}=..." for name in options)
         raise UsageError(
-            f"write {scheme}://BUCKET/PREFIX, of letters, digits and .-_= alone; credentials come from the environment",
+            f"write {scheme}://BUCKET/PREFIX or {scheme}://BUCKET/PREFIX?{form}, names of letters, digits and .-_= alone; "
+            "credentials come from the environment",
             code="bad-address",
         )
-    return bucket, prefix
+    return bucket, prefix, given
 
 
 def allows_http(endpoint: str) -> bool:

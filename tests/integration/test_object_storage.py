@@ -180,6 +180,26 @@ def test_a_connection_string_is_enough(
     assert "(credentials-missing)" in answer.err
 
 
+def test_an_address_may_say_where_the_service_is(
+    seaweed: ObjectServer,
+    azurite: ObjectServer,
+    command: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Endpoint, region and account of the address go before those of the environment, credentials never stand in it."""
+    elsewhere = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:1",
+        "AZURE_STORAGE_ACCOUNT_NAME": "another",
+    }
+    use({**seaweed.environment, **azurite.environment, **elsewhere}, monkeypatch)
+    s3 = f"{seaweed.address()}?endpoint={seaweed.environment['AWS_ENDPOINT_URL']}&region=eu-west-1"
+    az = f"{azurite.address()}?endpoint={azurite.environment['AZURE_STORAGE_ENDPOINT']}&account=devstoreaccount1"
+    for address in (s3, az):
+        assert command("repo", "init", address).code == 0
+        assert command("repo", "info", address).code == 0
+
+
 def test_a_store_without_conditions_is_noticed(
     tmp_path: Path, tree: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
