@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PREPARED_MAX = 4  # entries that are compared ahead of the one whose contents are copied
 ROWS_HELD_MAX = 500_000  # of catalogs that wait for a commit
+ENTRIES_HELD_MAX = 256  # that wait for a commit
 TURNS_LOST_MAX = 5  # to collections on the target that had waited long enough
 WARNING = "warning"
 
@@ -176,12 +177,7 @@ class _Run:
         self._limits = limits
         self._show = show or (lambda progress: None)
         self._copied = CopiedEntries(source, target)
-        same_ids = (
-            source.keys.id_key == target.keys.id_key
-            and source.keys.chunker_key == target.keys.chunker_key
-            and source.config.chunker == target.config.chunker
-        )
-        self._parts = PartCopier(source.reader, session, KnownParts(), same_ids=same_ids)
+        self._parts = PartCopier(source.reader, session, KnownParts())
         self._prepare = ThreadPoolExecutor(PREPARED_MAX, "compare")
         self._threads = ThreadPoolExecutor(cores(), "copy")
         self._lock = threading.Lock()  # of problems and progress, from threads that compare
@@ -216,6 +212,8 @@ class _Run:
         self._count_done([entry for entry in point.entries if entry.entry in done])
         for work in self._prepared(todo, rank):
             self._submit(work, rank)
+            if self._is_commit_due():
+                self._commit(rank)
         self._commit(rank)
         self._seal(point)
         self._report.problems += self._problems
@@ -384,6 +382,7 @@ class _Run:
         return (
             self._turn_bytes >= self._limits.commit_bytes
             or self._session.pending_rows >= self._limits.commit_rows
+            or len(self._finished) >= ENTRIES_HELD_MAX
             or sum(work.rows_held for work in self._finished) >= ROWS_HELD_MAX
             or time.monotonic() - self._turn_began >= self._limits.commit_s
         )

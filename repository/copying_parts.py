@@ -116,13 +116,10 @@ def _first(packed: bytes) -> bytes:
 class PartCopier:
     """Reads from one repository, stores in a write session of another. `copy` from many threads."""
 
-    def __init__(
-        self, reader: Reader, session: WriteSession, known: KnownParts, *, same_ids: bool
-    ) -> None:
+    def __init__(self, reader: Reader, session: WriteSession, known: KnownParts) -> None:
         self._reader = reader
         self._session = session
         self._known = known
-        self._same_ids = same_ids  # both repositories cut and name chunks with equal keys
         self._ahead = ThreadPoolExecutor(cores(), "read-ahead")
 
     def close(self) -> None:
@@ -174,8 +171,6 @@ class PartCopier:
         wanted: dict[PartKey, Part] = {}
         for key, part in parts.items():
             there = self._known.get(key, generation)
-            if there is None and self._same_ids and self._session.holds(part.chunks):
-                there = part
             if there is None:
                 wanted[key] = part
             else:

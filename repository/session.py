@@ -214,10 +214,6 @@ class WriteSession:
         """A part of any size, written piece by piece."""
         return PartWriter(self._intake, self._data, role, self.generation)
 
-    def holds(self, references: Buffer) -> bool:
-        """Whether every chunk referred to is stored already, or queued."""
-        return self._intake.holds(references)
-
     def _confirm(self, parts: Sequence[Part]) -> None:
         """Decide references of an earlier generation again."""
         for part in parts:
