@@ -26,7 +26,7 @@ from obstore.exceptions import BaseError
 
 from engine.errors import Conflict, NotFound, Unavailable
 from repository import ambient
-from repository.blobstore.names import checked_name
+from repository.blobstore.names import checked_name, is_name
 from repository.blobstore.protocol import BlobInfo
 from repository.blobstore.refusals import Answer, Service, translated
 
@@ -62,7 +62,7 @@ class Patience:
     pause_s_max: float = 15
     connect_s: float = 10
     answer_s: float = 60
-    transfer_s: float = 1800
+    transfer_s: float = 600
 
     def pauses(self) -> Iterator[float]:
         """Seconds to wait before each repetition, before jitter."""
@@ -192,7 +192,8 @@ class RemoteStore:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See BlobStore."""
-        # services give names in different orders, so they are sorted here; a listing that broke off begins again
+        # services give names in different orders, so they are sorted here; a listing that broke off begins again; what no put
+        # could have made (a console's folder, another program's file) is none of ours
         folder = prefix.rpartition("/")[0]
         if folder:
             checked_name(folder)
@@ -204,7 +205,7 @@ class RemoteStore:
             pages = obstore.list(next(clients), folder or None, chunk_size=LISTED_AT_ONCE)
             found = ((m["path"], m["size"]) for page in pages for m in page)
             return sorted(
-                (BlobInfo(name, size) for name, size in found if name.startswith(prefix)),
+                (BlobInfo(n, size) for n, size in found if n.startswith(prefix) and is_name(n)),
                 key=lambda blob: blob.name,
             )
 

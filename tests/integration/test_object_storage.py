@@ -14,7 +14,7 @@ from repository.blobstore.remote import Patience
 from repository.repository import initialize, open_repository, probe_compare_and_swap
 from repository.tree.importer import import_tree
 from tests.fixtures.http_faults import Fault, FaultyWay, at_random, faulty_way, no_fault
-from tests.fixtures.object_servers import BUCKET, ObjectServer, running_rclone
+from tests.fixtures.object_servers import BUCKET, ObjectServer, running_rclone, s3_client
 from tests.fixtures.repositories import CHEAP, PASSPHRASE
 from tests.fixtures.trees import CommandLine, one_line, snapshot
 
@@ -78,6 +78,23 @@ def test_every_command_works_as_on_a_path(
         assert command("repo", "verify", address, "--level", level).code == 0
     assert command("export", address, "tree:latest", tmp_path / "out").code == 0
     assert snapshot(tmp_path / "out") == snapshot(tree)
+
+
+def test_foreign_objects_are_left_alone(
+    seaweed: ObjectServer, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that a console made does not make a prefix used, and other programs' objects are no part of a repository."""
+    use(seaweed.environment, monkeypatch)
+    address = seaweed.address()
+    prefix = address.rpartition("/")[2]
+    client = s3_client(seaweed.port)
+    client.put_object(Bucket=BUCKET, Key=f"{prefix}/", Body=b"")
+    assert command("repo", "init", address).code == 0
+    for foreign in ("Thumbs.db", "sess/", "pack/.hidden"):
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{foreign}", Body=b"x")
+    answer = command("repo", "verify", address, "--json")
+    assert (answer.code, answer.document["problems"]) == (0, [])
+    assert client.get_object(Bucket=BUCKET, Key=f"{prefix}/Thumbs.db")["Body"].read() == b"x"
 
 
 def test_another_machine_sees_the_same(
