@@ -13,23 +13,24 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
-from blake3 import blake3
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
 from engine.errors import Conflict, Corruption, NotFound, Unavailable
 from engine.pack import TRAILER_BYTES
-from engine.parity import repaired, unprotected
+from engine.parity import repaired
 from engine.run import RunPack, encode_run, split_packs
 from engine.seal import ObjectClass
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
 from repository.forgets import PUBLISH_ATTEMPTS_MAX, publish
+from repository.keyring import ring_problems
 from repository.layout import (
     CELLS,
     DAMAGED,
     FORGETS,
     GENERATIONS,
+    KEYS,
     MANIFESTS,
     PACKS,
     POINTS,
@@ -41,7 +42,7 @@ from repository.layout import (
 from repository.ledger import Level
 from repository.packcheck import PackCheck
 from repository.repository import Repository, open_on
-from repository.scrub import is_named_by_hash
+from repository.scrub import is_named_by_hash, is_sound
 from repository.settings import Places
 from repository.state import damaged_packs, newest_generation, read_cells, state_of
 from repository.unlocking import Credential
@@ -49,6 +50,7 @@ from repository.verify import VerifyReport
 
 SMALL = (RUNS, MANIFESTS, POINTS, CELLS, GENERATIONS, FORGETS)  # sealed objects of one frame
 FOUND_AGAIN, PARITY, COPY = "reading it again", "its parity", "another repository"
+TWIN = "its second copy"
 
 Progress = Callable[[int, int], None]  # objects done, in all
 
@@ -86,13 +88,6 @@ class RepairReport:
         return bool(self.repaired or self.runs_lost or self.marked or self.unmarked)
 
 
-def is_sound(name: str, stored: bytes) -> bool:
-    """Whether these are the bytes that were stored under a name, as far as can be told without a key."""
-    if is_named_by_hash(name):
-        return blake3(stored).hexdigest() == name.rpartition("/")[2]
-    return unprotected(stored) is not None
-
-
 class Mender:
     """Puts single objects back. Needs no key."""
 
@@ -102,14 +97,30 @@ class Mender:
         self.report = report
 
     def small_objects(self, progress: Progress) -> list[str]:
-        """Look at every object but packs, keys and configuration, and put back what is damaged; names of what stays so."""
+        """Look at every object but packs and configuration, and put back what is damaged; names of what stays so."""
         names = [b.name for prefix in SMALL for b in self._store.list(prefix)]
         left = []
         for number, name in enumerate(names):
             if not self.mend(name):
                 left.append(name)
             progress(number + 1, len(names))
-        return left
+        return left + [name for name in self._bad_rings() if not self._mend_ring(name)]
+
+    def _bad_rings(self) -> list[str]:
+        held = [blob.name for blob in self._store.list(KEYS)]
+        return [name for name, _ in ring_problems(self._store, held)]
+
+    def _mend_ring(self, name: str) -> bool:
+        """A key ring is there twice."""
+        twin = name[:-1] + ("b" if name.endswith("a") else "a")
+        stored, _ = self._read(twin)
+        _, tag = self._read(name)
+        if stored is None or twin in self._bad_rings():
+            return False
+        if not self.report.dry_run:
+            self._store.replace(name, stored, tag)
+        self.report.repaired.append(Repaired(name, TWIN))
+        return True
 
     def mend(self, name: str) -> bool:
         """Make sure that an object is sound; False if it is not and nothing helps."""

@@ -1,4 +1,7 @@
-"""Scrub: stored bytes against the names that hash them. Needs no key, only the store."""
+"""
+Scrub: stored bytes against the names that hash them, key rings against their checksums, other sealed objects against their
+parity. Needs no key, only the store.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -6,11 +9,23 @@ from dataclasses import dataclass, field
 
 from blake3 import blake3
 
+from engine.parity import unprotected
 from repository import ambient
 from repository.blobstore.protocol import BlobInfo, BlobStore
-from repository.layout import MANIFESTS, PACKS, RUNS
+from repository.keyring import ring_problems
+from repository.layout import (
+    CELLS,
+    FORGETS,
+    GENERATIONS,
+    KEYS,
+    MANIFESTS,
+    PACKS,
+    POINTS,
+    RUNS,
+)
 from repository.ledger import Ledger, Rolling
 
+BY_PARITY = (POINTS, CELLS, GENERATIONS, FORGETS)  # objects whose names say nothing of their bytes
 PIECE_BYTES = 8 * 1024 * 1024
 
 
@@ -36,6 +51,13 @@ def is_named_by_hash(name: str) -> bool:
     return name.startswith((PACKS, RUNS, MANIFESTS))
 
 
+def is_sound(name: str, stored: bytes) -> bool:
+    """Whether these are the bytes that were stored under a name (no key ring), as far as can be told without a key."""
+    if is_named_by_hash(name):
+        return blake3(stored).hexdigest() == name.rpartition("/")[2]
+    return unprotected(stored) is not None
+
+
 def intact(store: BlobStore, blob: BlobInfo, count: Callable[[int], None]) -> bool:
     """Whether an object that is named by hash still has the bytes of its name."""
     found = blake3()
@@ -53,14 +75,20 @@ def scrub(
     rolling: Rolling | None = None,
 ) -> ScrubReport:
     """
-    Read every object that is named by hash; `progress` gets objects done and in all.
+    Read every object that can be checked; `progress` gets objects done and in all.
 
     Args:
         ledger: takes in when which pack was looked at. rolling: of packs those alone whose turn it is, by the ledger.
     """
-    blobs = [blob for blob in store.list("") if is_named_by_hash(blob.name)]
+    listed = list(store.list(""))
+    blobs = [blob for blob in listed if is_named_by_hash(blob.name)]
+    rings = [blob.name for blob in listed if blob.name.startswith(KEYS)]
+    sealed = [blob.name for blob in listed if blob.name.startswith(BY_PARITY)]
     packs = {blob.name: blob.size for blob in blobs if blob.name.startswith(PACKS)}
-    report = ScrubReport(packs=len(packs), packs_looked_into=len(packs))
+    others = len(rings) + len(sealed)
+    report = ScrubReport(objects=others, packs=len(packs), packs_looked_into=len(packs))
+    report.damaged += [name for name, _ in ring_problems(store, rings)]
+    report.damaged += [name for name in sealed if not is_sound(name, store.get(name))]
     if ledger is not None and rolling is not None:
         due = set(ledger.due(packs, "scrub", rolling, ambient.now()))
         blobs = [blob for blob in blobs if blob.name in due or blob.name not in packs]
@@ -74,7 +102,7 @@ def scrub(
             report.damaged.append(blob.name)
         report.objects += 1
         if progress is not None:
-            progress(report.objects, len(blobs))
+            progress(report.objects, others + len(blobs))
     if ledger is not None:
         sound = {b.name for b in blobs if b.name in packs}.difference(report.damaged)
         ledger.note(sound, report.damaged, "scrub", ambient.now())

@@ -12,6 +12,7 @@ from repository.layout import DAMAGED
 from repository.repair import (
     COPY,
     PARITY,
+    TWIN,
     Mender,
     RepairReport,
     mend_small_objects,
@@ -149,6 +150,21 @@ def test_another_repository_gives_what_parity_cannot(filled: MemoryStore, tmp_pa
     assert [name for name in names if filled.objects.get(name) != copy.objects[name]] == []
     spoil(filled, "sess/w")
     assert mend_small_objects(filled, [copy]).lost == ["sess/w"]
+
+
+@pytest.mark.parametrize("copy", ["a", "b"])
+@pytest.mark.parametrize("how", ["spoiled", "missing"])
+def test_a_key_ring_comes_from_its_second_copy(filled: MemoryStore, copy: str, how: str) -> None:
+    """Either copy; without both nothing is made up."""
+    before = dict(filled.objects)
+    rings = sorted(name for name in filled.objects if name.startswith("keys/"))
+    lose = filled.objects.pop if how == "missing" else lambda name: spoil(filled, name)
+    lose(next(name for name in rings if name.endswith(copy)))
+    assert [r.by for r in mend_small_objects(filled).repaired] == [TWIN]
+    assert filled.objects == before
+    for name in rings:
+        lose(name)
+    assert mend_small_objects(filled).repaired == []
 
 
 @pytest.mark.parametrize("how", ["spoiled", "missing"])
