@@ -25,13 +25,8 @@ def random_row(rng: random.Random, side: bytes, row_id: bytes) -> Row:
     version = rng.choice(("", "1", "2"))
     parts = (part(content, side),) if content else ()
     kind = "file" if content else "container"
-    return Row(
-        row_id, b"", rng.choice((b"n", b"m")), kind, 7, version=version, parts=parts
-    ), content
-
-
-def rows_by_id(table: pa.Table) -> dict[bytes, Row]:
-    return {row.id: row for row in rows_of(table)}
+    name = rng.choice((b"n", b"m"))
+    return Row(row_id, b"", name, kind, 7, version=version, parts=parts)
 
 
 def visible(row: Row | None) -> tuple[object, ...] | None:
