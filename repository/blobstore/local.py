@@ -112,7 +112,8 @@ class LocalStore:
                 found = None
             if found != expected:
                 raise Conflict(f"{name} was changed by another writer", code="blob-changed")
-            path.parent.mkdir(mode=0o700, exist_ok=True)
+            if not path.parent.is_dir():
+                _make_folders(path.parent, self.root)
             temporary = _spools(self.root) / secrets.token_hex(16)
             _write_synced(temporary, data)
             temporary.rename(path)
