@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import Conflict, Fenced, Unavailable
+from engine.errors import Fenced
 from repository import Repository
-from repository.blobstore.memory import MemoryStore
 from repository.repository import open_on
 from tests.fixtures.crash import CrashStore, clone
-from tests.fixtures.crash_promises import AT_ONCE, Promises, open_files
+from tests.fixtures.crash_promises import AT_ONCE, open_files
 from tests.fixtures.repositories import PASSPHRASE, contents
 from tests.unit.repository.test_crash_points import (
     FILES,
