@@ -5,7 +5,7 @@ from pathlib import Path
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
 from tools.cli.syntax import Command, Parameter, parameter, switch, within
 
-REPO = parameter("repo", metavar="REPO", help="Repository: a path (object storage comes later)")
+REPO = parameter("repo", metavar="REPO", help="Repository: a path, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX")
 POINT = parameter(
     "point", metavar="POINT", help="Restore point: id, unique prefix, latest or NAME:latest"
 )
