@@ -139,14 +139,18 @@ class Immutability:
         assert self.keys is not None
         return derive(self.keys.id_key, "lock days", self._uuid + days.to_bytes(4, "little"))
 
-    def raise_days(self, days: int) -> None:
-        """Lock for more days from now on; `extend` brings what is there up to it. UsageError if it is not more."""
+    def require_more(self, days: int) -> None:
+        """UsageError(lock-shorter) unless these are more days than now."""
         held = self.days()
         if not held < days <= LOCK_DAYS_MAX:
             raise UsageError(
                 f"locks are for {held} days and can only be made longer, up to {LOCK_DAYS_MAX} days",
                 code="lock-shorter",
             )
+
+    def raise_days(self, days: int) -> None:
+        """Lock for more days from now on; `extend` brings what is there up to it. UsageError if it is not more."""
+        self.require_more(days)
         try:
             self.store.put_new(lock_name(days), self._stated(days))
         except Conflict:

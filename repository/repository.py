@@ -490,6 +490,8 @@ def open_keys(
     held = immutability_of(store, config)
     written = store if held is None else held.store
     keyring = open_keyring(written, credential, uuid, places.state_dir / config.repository)
+    if held is not None:
+        held.keys = keyring.keys
     if keyring.keys.config_digest != blake3(stored).digest():
         raise Corruption(
             "the config of the repository was changed or damaged: put it back from a copy",

@@ -68,6 +68,11 @@ def open_store(address: str) -> BlobStore:
     return remote
 
 
+def store_at(address: str) -> BlobStore:
+    """The store at `address`, whatever lies there."""
+    return _remote_store(address) or LocalStore(_local_path(address))
+
+
 def _open_local(path: Path) -> LocalStore:
     try:
         is_there = (path / "config").is_file()

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,21 +114,46 @@ def opened(
     state_dir: Path | None,
     *,
     soon: str = "",
+    as_of: str | None = None,
 ) -> "Repository":
     """
     The repository that the shared options name.
 
     Args:
         soon: a module that the command needs next; it is loaded while the key is derived.
+        as_of: a time: the repository as it was then.
     """
     from repository import open_repository
     from repository.blobstore.addresses import open_store
 
+    if as_of is not None:
+        return _opened_past(repo, passphrase_file, places(cache_dir, state_dir), as_of)
     open_store(repo)  # before the passphrase is asked for
     secret = credential(passphrase_file)
     if soon:
         threading.Thread(target=importlib.import_module, args=(soon,)).start()
     return open_repository(repo, secret, places(cache_dir, state_dir))
+
+
+def _opened_past(
+    repo: str, passphrase_file: Path | None, places: "Places", as_of: str
+) -> "Repository":
+    from repository.blobstore.addresses import store_at
+    from repository.past import open_past
+
+    then = moment(as_of, "--as-of")
+    return open_past(store_at(repo), credential(passphrase_file), places, then)
+
+
+def moment(text: str, option: str) -> datetime:
+    """A time that a person writes, UTC unless it says otherwise. UsageError(bad-time)."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option}: {text!r} is no time: write 2027-01-31 or 2027-01-31T12:00", code="bad-time"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

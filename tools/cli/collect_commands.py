@@ -79,6 +79,10 @@ def _tell(report: "CollectReport") -> None:
         f"deleted {report.deleted} objects of {size_text(report.deleted_bytes)}; "
         f"the repository is {size_text(abs(freed))} {'smaller' if freed >= 0 else 'larger'}"
     )
+    if report.locked:
+        say(f"{report.locked} objects go when their locks end")
+    if report.locks_extended:
+        say(f"{report.locks_extended} locks were extended")
     if report.condemned:
         say(
             f"{report.condemned} objects of {size_text(report.condemned_bytes)} are condemned: "

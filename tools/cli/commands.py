@@ -5,7 +5,9 @@ from pathlib import Path
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
 from tools.cli.syntax import Command, Parameter, parameter, switch, within
 
-REPO = parameter("repo", metavar="REPO", help="Repository: a path, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX")
+REPO = parameter(
+    "repo", metavar="REPO", help="Repository: a path, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+)
 POINT = parameter(
     "point", metavar="POINT", help="Restore point: id, unique prefix, latest or NAME:latest"
 )
@@ -42,6 +44,12 @@ OPENING = (
     CACHE_DIR,
     STATE_DIR,
     switch("--json", "One JSON document on standard output"),
+)
+
+AS_OF = parameter(
+    "--as-of",
+    metavar="TIME",
+    help="As the repository was then (UTC), from the versions that the store kept",
 )
 
 
@@ -178,6 +186,15 @@ REPOSITORY = (
                 choices=("on", "off"),
                 help="Some 6 %% more bytes, from which damaged packs are repaired (default: on for a local disk)",
             ),
+            parameter(
+                "--immutable",
+                metavar="DAYS",
+                type=within(int, 1, 36500),
+                help="Lock what is stored for so many days at least (an S3 bucket made with Object Lock)",
+            ),
+            switch(
+                "--governance", "With --immutable: who has a right of its own may take locks away"
+            ),
             *OPENING,
         ),
     ),
@@ -227,6 +244,7 @@ REPOSITORY = (
                 help="Look into the packs alone that were not looked at for so long: 30d, 12h, 2w",
             ),
             switch("--everything", "With --level drill: every item, not a sample"),
+            AS_OF,
             *OPENING,
         ),
     ),
@@ -325,6 +343,38 @@ REPOSITORY = (
     ),
 )
 
+LOCKS = (
+    Command(
+        "repo lock audit",
+        "Compare the locks that the store states with what was promised.",
+        "tools.cli.lock_commands:audit",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo lock extend",
+        "Bring every lock up to the promise; collect does it too.",
+        "tools.cli.lock_commands:extend",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo lock set",
+        "Lock for more days from now on; never for fewer.",
+        "tools.cli.lock_commands:set_",
+        (
+            REPO,
+            parameter(
+                "--days",
+                metavar="DAYS",
+                type=within(int, 1, 36500),
+                required=True,
+                help="Days at least",
+            ),
+            switch("--dry-run", "Say what would be done"),
+            *OPENING,
+        ),
+    ),
+)
+
 LABEL = parameter("--label", default="", help="A name for the key; sealed like everything else")
 KEYS = (
     Command(
@@ -415,7 +465,7 @@ POINTS = (
         "points",
         "List restore points: id, time, name, objects, items, bytes.",
         "tools.cli.point_commands:points",
-        (REPO, switch("--objects", "Entries for each object and workload"), *OPENING),
+        (REPO, switch("--objects", "Entries for each object and workload"), AS_OF, *OPENING),
     ),
     Command(
         "import",
@@ -484,6 +534,7 @@ POINTS = (
                 default="",
                 help="object/workload/...; for import: in the tree",
             ),
+            AS_OF,
             *OPENING,
         ),
     ),
@@ -503,6 +554,7 @@ POINTS = (
                 default="native",
                 help="How items are written (default: %(default)s)",
             ),
+            AS_OF,
             *OPENING,
         ),
     ),
@@ -579,4 +631,4 @@ RETENTION = (
     ),
 )
 
-COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *POINTS, DIFFERENCE, *RETENTION)
+COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *LOCKS, *POINTS, DIFFERENCE, *RETENTION)

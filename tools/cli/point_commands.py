@@ -32,13 +32,14 @@ PROBLEMS_SHOWN_MAX = 100
 def points(
     repo: str,
     objects: bool,
+    as_of: str | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
     json: bool,
 ) -> int:
     """List restore points: id, time, name, objects, items, bytes."""
-    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
+    with arguments.opened(repo, passphrase_file, cache_dir, state_dir, as_of=as_of) as opened:
         damaged: dict[str, BackupError] = {}
         found = opened.points(damaged)
     for error in damaged.values():
@@ -103,6 +104,7 @@ def browse(
     repo: str,
     point: str,
     path: str,
+    as_of: str | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -111,7 +113,7 @@ def browse(
     """List containers and items of a restore point."""
     from repository.browse import Browser
 
-    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
+    with arguments.opened(repo, passphrase_file, cache_dir, state_dir, as_of=as_of) as opened:
         found = list(Browser(opened, opened.point(point)).list(path))
     if json:
         print_json([_listed_document(listed) for listed in found])
@@ -152,6 +154,7 @@ def export(
     destination: Path,
     path: str,
     form: FormatChoice,
+    as_of: str | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -159,7 +162,7 @@ def export(
 ) -> int:
     """Write what a restore point holds to open files; overwrites nothing."""
     with arguments.opened(
-        repo, passphrase_file, cache_dir, state_dir, soon="repository.tree.exporter"
+        repo, passphrase_file, cache_dir, state_dir, soon="repository.tree.exporter", as_of=as_of
     ) as opened:
         from repository.browse import is_tree
 

@@ -40,6 +40,7 @@ def verify(
     budget: str | None,
     older_than: str | None,
     everything: bool,
+    as_of: str | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -48,6 +49,11 @@ def verify(
     """Check what is stored; with --repair put back what is damaged."""
     _require_fit(repair=repair, dry_run=dry_run, others=others, rolling=bool(budget or older_than))
     chosen: Level = "read" if read_data else level or ("scrub" if repair else "directory")
+    if as_of is not None and chosen == "scrub":
+        raise UsageError(
+            "--as-of looks with the keys and repairs nothing: give another --level",
+            code="as-of-options",
+        )
     if repair:
         return _repair(
             repo,
@@ -62,7 +68,7 @@ def verify(
         return _scrub(repo, rolling, state_dir, json=json)
     with (
         arguments.opened(
-            repo, passphrase_file, cache_dir, state_dir, soon="repository.verify"
+            repo, passphrase_file, cache_dir, state_dir, soon="repository.verify", as_of=as_of
         ) as opened,
         progress_bar("verifying", quiet=json) as bar,
     ):

@@ -1,8 +1,9 @@
 """`strongroom repo ...`: make, look at."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from engine.errors import UsageError
 from tools.cli import arguments
 from tools.cli.output import (
     DONE,
@@ -13,6 +14,10 @@ from tools.cli.output import (
     size_text,
 )
 
+if TYPE_CHECKING:
+    from repository import Repository
+    from repository.settings import LockForm
+
 PaddingChoice = Literal["padme", "none"]
 ParityChoice = Literal["on", "off"]
 
@@ -21,6 +26,8 @@ def init(
     repo: str,
     padding: PaddingChoice,
     parity: ParityChoice | None,
+    immutable: int | None,
+    governance: bool,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -29,15 +36,19 @@ def init(
     """Create a repository; asks for the passphrase twice on a terminal."""
     from repository import create_repository
 
+    lock = _lock(immutable, governance=governance)
     secret = arguments.passphrase(passphrase_file, twice=True)
     places = arguments.places(cache_dir, state_dir)
-    with create_repository(repo, secret, places=places, padding=padding, parity=parity) as made:
+    with create_repository(
+        repo, secret, places=places, padding=padding, parity=parity, lock=lock
+    ) as made:
         if json:
             print_json(
                 {
                     "repository": made.id,
                     "compare_and_swap": made.config.compare_and_swap,
                     "parity": made.config.parity,
+                    "lock": made.config.lock,
                 }
             )
             return DONE
@@ -45,7 +56,20 @@ def init(
         say("keep the passphrase safe: without it nothing can ever be read back")
         if not made.config.compare_and_swap:
             complain("note: this storage lacks compare-and-swap: use one writer at a time")
+        if lock is not None:
+            say(
+                f"what is stored is locked for {lock.days} days at least ({lock.mode}): run "
+                "`strongroom repo collect` or `repo lock extend` every day or two"
+            )
     return DONE
+
+
+def _lock(days: int | None, *, governance: bool) -> "LockForm | None":
+    from repository.settings import LockForm
+
+    if days is None and governance:
+        raise UsageError("--governance belongs to --immutable", code="immutable-options")
+    return None if days is None else LockForm("governance" if governance else "compliance", days)
 
 
 def info(
@@ -74,6 +98,7 @@ def info(
             "manifests": len(opened.state.manifests),
             "runs": len(opened.state.runs),
             "points": len(opened.points()),
+            "locked": _locked(opened),
         }
     if json:
         print_json(document)
@@ -84,6 +109,11 @@ def info(
         for writer, cell in writers.items():
             say(f"writer {writer}: turn {cell['turn']}, {cell['state']}")
     return DONE
+
+
+def _locked(repository: "Repository") -> str:
+    held = repository.immutability
+    return "no" if held is None else f"{held.form.mode}, {held.days()} days"
 
 
 def stats(

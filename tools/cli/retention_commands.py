@@ -44,7 +44,7 @@ def retain(
     from repository import ambient
 
     rules = parse_policy(_text_of(policy))
-    now = moment_of(ambient.now()) if at is None else _moment(at)
+    now = moment_of(ambient.now()) if at is None else arguments.moment(at, "--at")
     assert now is not None
     if at is not None and not dry_run:
         raise UsageError("--at looks ahead: it goes with --dry-run alone", code="at-needs-dry-run")
@@ -315,16 +315,6 @@ def _time(created_at: str) -> str:
 def _moment_text(nanoseconds: int) -> str:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)
     return moment.strftime("%Y-%m-%d %H:%M")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"--at: {text!r} is no time: write 2027-01-31 or 2027-01-31T12:00", code="bad-time"
-        ) from None
 
 
 def _text_of(policy: Path) -> str:

@@ -1,0 +1,111 @@
+"""
+A repository as it was at a time, for restore after an attack: read from the versions that the store kept.
+
+Everything that lay in the store then counts: points, manifests and runs that cells and generations of that time name, and
+those that none names. So it opens too when cells and generations are gone, which nothing locks. What collections had dropped
+or was not yet committed is shown as well, as far as it is there. What this machine has seen since is neither asked nor changed.
+"""
+
+import tempfile
+from dataclasses import replace as replaced
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from engine.commit import GENERATION_ZERO
+from engine.errors import Corruption, NotFound
+from engine.run import decode_run
+from repository.blobstore.asof import AsOfStore
+from repository.blobstore.locks import lock_store
+from repository.blobstore.protocol import BlobStore
+from repository.keyring import Keyring
+from repository.layout import MANIFESTS, PACKS, POINTS, RUNS, pack_name
+from repository.repository import Repository, open_keys
+from repository.settings import ConfigForm, Places
+from repository.state import State, read_state, state_of
+from repository.unlocking import Credential
+
+
+class PastRepository(Repository):
+    """See the module head. Made by `open_past`."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        keyring: Keyring,
+        config: ConfigForm,
+        places: Places,
+        memory: "tempfile.TemporaryDirectory[str]",
+    ) -> None:
+        self._memory = memory
+        super().__init__(store, keyring, config, places, lenient=True)
+
+    def close(self) -> None:
+        """Let go of the local cache and of what was remembered."""
+        super().close()
+        self._memory.cleanup()
+
+    def _read_state(self) -> State:
+        try:
+            generation = read_state(self.store, self.keys, self.uuid).generation
+        except (Corruption, NotFound):
+            generation = GENERATION_ZERO
+        names = {
+            prefix: tuple(blob.name.removeprefix(prefix) for blob in self.store.list(prefix))
+            for prefix in (MANIFESTS, RUNS, POINTS)
+        }
+        everything = msgspec.structs.replace(
+            generation,
+            manifests=names[MANIFESTS],
+            runs=names[RUNS],
+            points=names[POINTS],
+            dropped={},
+            condemned={},
+            dead=(),
+        )
+        return state_of({}, everything, frozenset(self._gone(names[RUNS])))
+
+    def _gone(self, runs: tuple[str, ...]) -> set[str]:
+        """Packs that runs mention and that were not there: old runs, of which merged ones took the place, mention some."""
+        there = {blob.name for blob in self.store.list(PACKS)}
+        mentioned: set[str] = set()
+        for run in runs:
+            try:
+                packs = decode_run(self.load_run(run)).packs
+            except (Corruption, NotFound):
+                continue  # lost, as the lenient opening finds too
+            mentioned.update(pack_name(object_class, pack) for pack, object_class in packs)
+        return mentioned - there
+
+
+def open_past(
+    store: BlobStore, credential: Credential, places: Places, moment: datetime
+) -> Repository:
+    """
+    Open a repository as it was.
+
+    Args:
+        credential: one that opened it then. moment: UTC.
+
+    Raises: as `open_repository`; NotFound(repository-not-found): there was none. Unsupported: no versions are kept.
+    """
+    past = AsOfStore(lock_store(store), moment, store.describe(), store.calls_at_once())
+    memory = tempfile.TemporaryDirectory(prefix="strongroom-")
+    try:
+        apart = replaced(places, cache_dir=places.cache_dir / "past", state_dir=Path(memory.name))
+        config, keyring = _opened(past, credential, apart)
+        return PastRepository(past, keyring, config, apart, memory)
+    except BaseException:
+        memory.cleanup()
+        raise
+
+
+def _opened(past: AsOfStore, credential: Credential, places: Places) -> tuple[ConfigForm, Keyring]:
+    try:
+        return open_keys(past, credential, places)
+    except NotFound as error:
+        raise NotFound(
+            f"{past.describe()} was not a Strongroom repository: give a later time",
+            code="repository-not-found",
+        ) from error
