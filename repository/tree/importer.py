@@ -20,11 +20,12 @@ from typing import Literal
 
 import pyarrow as pa
 
-from cext import filebatch
+from cext import filebatch, runs
 from engine.catalog import Row, removed_row
-from engine.errors import UsageError
+from engine.errors import Corruption, UsageError
 from engine.manifest import ObjectKey, PointForm
 from engine.parts import Part
+from repository.entries import Entry
 from repository.points import PointDraft, new_point_id
 from repository.repository import Repository
 from repository.session import WriteSession
@@ -137,14 +138,34 @@ class _Import:
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._job_session = secrets.token_hex(16)
         heads = repository.entries.heads(KIND, name, WORKLOAD)
+        self._lost: set[bytes] = (
+            set()
+        )  # stored rows whose chunks are in packs that could not be repaired
+        previous = self._readable(heads[0]) if heads else None
         self._slice: Slice = session.open_slice(
             ObjectKey(KIND, name, name),
             WORKLOAD,
             self._job_session,
-            previous=heads[0] if heads else None,
+            previous=previous,
             parents=tuple(head.ref for head in heads),
             walk=True,
         )
+
+    def _readable(self, previous: Entry) -> Entry | None:
+        """The entry to go on from, its lost rows noted; None if marked packs took its catalog: then all is read anew."""
+        if not self._repository.state.damaged:
+            return previous
+        try:
+            self._repository.checkpoint(previous)
+            index, usable = self._repository.index, self._repository.state.usable()
+            for row in self._repository.catalog(previous).rows():
+                ids = runs.gather_ids(b"".join(part.chunks for part in row.parts))
+                if index.absent(ids, usable):
+                    self._lost.add(row.id)
+        except Corruption:
+            self._reread = True
+            return None
+        return previous
 
     def run(self) -> ImportResult:
         gone = self._slice.ids()
@@ -312,7 +333,7 @@ class _Import:
             return None
 
     def _is_unchanged(self, path: bytes, version: str) -> bool:
-        if self._reread or self._slice.version(path) != version:
+        if self._reread or path in self._lost or self._slice.version(path) != version:
             return False
         self._result.unchanged += 1
         return True

@@ -69,8 +69,21 @@ def test_a_copy_and_the_source_help(
     lost = command("repo", "verify", repo, "--repair")
     assert lost.code == 1
     assert "file-0" in lost.err
-    assert command("import", filled, repo, "--reread").code == 0
+    assert command("import", filled, repo).code == 0
     assert command("repo", "verify", repo, "--read-data").code == 0
+    assert command("export", repo, "latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(filled)
+
+
+def test_a_lost_catalog_is_written_anew(
+    filled: Path, repo: Path, command: CommandLine, tmp_path: Path
+) -> None:
+    """With the pack that holds it marked, the next import reads everything and goes on."""
+    (pack,) = objects(repo, "pack/m")
+    pack.unlink()
+    assert command("import", filled, repo).code == 1
+    assert command("repo", "verify", repo, "--repair").code == 1
+    assert command("import", filled, repo).code == 0
     assert command("export", repo, "latest", tmp_path / "out").code == 0
     assert snapshot(tmp_path / "out") == snapshot(filled)
 
