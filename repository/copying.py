@@ -9,7 +9,7 @@ from what the copy itself says.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ PREPARED_MAX = 4  # entries that are compared ahead of the one whose contents ar
 ROWS_HELD_MAX = 500_000  # of catalogs that wait for a commit
 ENTRIES_HELD_MAX = 256  # that wait for a commit
 TURNS_LOST_MAX = 5  # to collections on the target that had waited long enough
+PROBLEMS_MAX = 10_000  # that are kept
 WARNING = "warning"
 
 
@@ -68,6 +69,7 @@ class CopyReport:
     Attributes:
         points: restore points of the copy, oldest first. unsealed: ids of those of which nothing could be copied.
         rows: items and containers written. bytes_read: content read from the original. bytes_stored: of packs.
+        problems: the first PROBLEMS_MAX.
     """
 
     points: list[PointForm] = field(default_factory=list)
@@ -115,11 +117,8 @@ def copy_points(
     """
     begun = time.monotonic()
     report = CopyReport()
-    progress = CopyProgress(
-        points_total=len(plan.wanted),
-        items_total=sum(entry.items for point in plan.wanted for entry in point.entries),
-        bytes_total=sum(entry.bytes for point in plan.wanted for entry in point.entries),
-    )
+    items, size = _sums(plan.wanted)
+    progress = CopyProgress(0, len(plan.wanted), 0, items, 0, size)
     left = deque(plan.wanted)
     lost = 0
     while left:
@@ -131,17 +130,26 @@ def copy_points(
                 lost += 1
                 if error.code != "turn-revoked" or lost > TURNS_LOST_MAX:
                     raise
-                progress.items = progress.items_total - sum(
-                    e.items for p in left for e in p.entries
-                )
-                progress.bytes = progress.bytes_total - sum(
-                    e.bytes for p in left for e in p.entries
-                )
+                _go_back(report, progress, left)
             finally:
                 run.close()
                 report.bytes_stored += session.bytes_stored
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _go_back(report: CopyReport, progress: CopyProgress, left: Collection[PointForm]) -> None:
+    """What is said of restore points that are begun again."""
+    ids = {point.id for point in left}
+    report.problems = [problem for problem in report.problems if problem.point not in ids]
+    items, size = _sums(left)
+    progress.items, progress.bytes = progress.items_total - items, progress.bytes_total - size
+
+
+def _sums(points: Iterable[PointForm]) -> tuple[int, int]:
+    """Items and bytes of restore points."""
+    entries = [entry for point in points for entry in point.entries]
+    return sum(entry.items for entry in entries), sum(entry.bytes for entry in entries)
 
 
 @dataclass(slots=True)
@@ -184,7 +192,7 @@ class _Run:
         self._under_way: deque[tuple[_Work, Future[Copied] | None]] = deque()
         self._finished: list[_Work] = []
         self._point: PointForm | None = None
-        self._problems: list[CopyProblem] = []
+        self._is_whole = True  # the restore point that is being copied
         self._begin_turn()
 
     def close(self) -> None:
@@ -205,7 +213,7 @@ class _Run:
     # -- restore points --------------------------------------------------------------------------
 
     def _copy_point(self, point: PointForm) -> None:
-        self._point, self._problems = point, []
+        self._point, self._is_whole = point, True
         rank = point.created_at, point.id
         todo = list(not_whole(self._copied, point.entries))
         done = {entry.entry for entry in point.entries} - {entry.entry for entry in todo}
@@ -216,17 +224,16 @@ class _Run:
                 self._commit(rank)
         self._commit(rank)
         self._seal(point)
-        self._report.problems += self._problems
 
     def _seal(self, point: PointForm) -> None:
         known = [self._copied.get(entry.entry) for entry in point.entries]
         refs = tuple(one.copy for one in known if one is not None)
-        if self._problems or len(refs) < len(point.entries):
+        whole = self._is_whole and len(refs) == len(known)
+        if not whole:
             self._require_still_there(point)
         if point.entries and not refs:
             self._report.unsealed.append(point.id)
             return
-        whole = len(refs) == len(known) and not self._problems
         result = point.result if whole else WARNING
         draft = PointDraft(point.id, point.name, point.session, result, refs, point.created_at)
         self._report.points.append(self._session.seal_point(draft))
@@ -246,7 +253,9 @@ class _Run:
             self._point.id, entry.object.name, entry.workload, name, error.code, error.message
         )
         with self._lock:
-            self._problems.append(problem)
+            self._is_whole = False
+            if len(self._report.problems) < PROBLEMS_MAX:
+                self._report.problems.append(problem)
 
     def _count_done(self, entries: list[PointEntry]) -> None:
         self._count(sum(entry.items for entry in entries), sum(entry.bytes for entry in entries))
@@ -289,13 +298,23 @@ class _Run:
             ground = self._copied.ground(entry, self._point.name, rank)
         made = self._compare(original, ground)
         self._count(made.unchanged.items, made.unchanged.bytes)
-        if not made and ground.copied is not None and ground.copied.form.complete:
-            same = ground.base is not None and ground.base.ref == entry.ref
-            if same or (ground.resumed and ground.copied.form.session == entry.form.session):
-                with self._lock:
-                    self._copied.add(wanted, ground.copied.ref, True, rank)
-                return None
+        if not made and ground.copied is not None and self._is_copy(entry, ground):
+            with self._lock:
+                self._copied.add(wanted, ground.copied.ref, True, rank)
+            return None
         return self._open(wanted, entry, ground, made)
+
+    def _is_copy(self, entry: Entry, ground: Ground) -> bool:
+        """Whether what is copied is the whole copy of an entry, given that their rows are the same."""
+        assert ground.copied is not None
+        same = ground.base is not None and ground.base.ref == entry.ref
+        resumed = ground.resumed and ground.copied.form.session == entry.form.session
+        if not ground.copied.form.complete or not (same or resumed):
+            return False
+        try:
+            return self._source.checkpoint(entry) == self._target.checkpoint(ground.copied)
+        except Corruption:
+            return False
 
     def _compare(self, original: pa.Table, ground: Ground) -> Difference:
         copied, base = SCHEMA.empty_table(), None

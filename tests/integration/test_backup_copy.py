@@ -1,5 +1,6 @@
 """`strongroom repo copy`: trees come out of the copy as they went into the original, whatever happened on the way."""
 
+import itertools
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.object_servers import ObjectServer
 from tests.fixtures.trees import CommandLine, make_odd_tree, one_line, snapshot
 
 pytestmark = pytest.mark.slow
@@ -153,3 +155,33 @@ def test_passphrases_from_the_environment(
     """STRONGROOM_TO_PASSPHRASE opens the copy; the other variables are of the original alone."""
     monkeypatch.setenv("STRONGROOM_TO_PASSPHRASE", OTHER)
     assert command("repo", "copy", repo, copy).code == 0
+
+
+@pytest.mark.parametrize("kind", ["seaweed", "azurite"])
+def test_object_storage_and_back(
+    tmp_path: Path,
+    repo: Path,
+    command: CommandLine,
+    kind: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From a disk to s3:// or az://, and from there to another disk: the third repository gives back the tree."""
+    server: ObjectServer = request.getfixturevalue(kind)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / "tree"
+    make_odd_tree(root)
+    assert command("import", root, repo).code == 0
+    (root / "plain").write_bytes(b"new")
+    assert command("import", root, repo).code == 0
+    steps = [repo, server.address(), tmp_path / "third"]
+    for source, target in itertools.pairwise(steps):
+        assert command("repo", "init", target).code == 0
+        options = ["--verify", "--to-passphrase-file", command.passphrase_file]
+        answer = command("repo", "copy", source, target, *options)
+        assert (answer.code, answer.err) == (0, "")
+    points = command("points", repo, "--json").document
+    assert command("points", tmp_path / "third", "--json").document == points
+    assert command("export", tmp_path / "third", "latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(root)
