@@ -1,0 +1,166 @@
+"""Writers that stand still, have a wrong clock, or store the same at once, while another process collects."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.trees import CommandLine, snapshot
+
+SEED = 20261124
+FILE_BYTES = 8_000_000
+STOP_BYTES = 20_000_000  # in an unfinished pack
+DEADLINE_S = 60.0
+
+# the command line with another clock
+SHIFTED = """
+import sys
+from datetime import UTC, datetime, timedelta
+from repository import ambient
+def now():
+    moved = datetime.now(UTC) + timedelta(days=float(sys.argv[1]))
+    return moved.isoformat(timespec="microseconds").replace("+00:00", "Z")
+ambient.now = now
+from tools.cli.main import run
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+def make_tree(root: Path, count: int, seed: int, size: int = FILE_BYTES) -> None:
+    rng = random.Random(seed)
+    root.mkdir()
+    for number in range(count):
+        (root / f"f{number}").write_bytes(rng.randbytes(size))
+
+
+def start_shifted(command: CommandLine, days: int, *words: str | Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SHIFTED, str(days), *map(str, words), *command.options()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def spooled_bytes(pid: int, repo: Path) -> int:
+    """Bytes in the unfinished packs of a process: files without a name below the repository."""
+    held = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(descriptor).startswith(f"{repo}/tmp/"):
+                held += descriptor.stat().st_size
+        except OSError:
+            continue
+    return held
+
+
+def stop_in_a_pack(process: "subprocess.Popen[bytes]", repo: Path) -> None:
+    """SIGSTOP as soon as enough of a pack is written."""
+    deadline = time.monotonic() + DEADLINE_S
+    while spooled_bytes(process.pid, repo) < STOP_BYTES:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGSTOP)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [0, 40])
+def test_a_writer_stopped_in_a_pack_while_another_collects(
+    tmp_path: Path, repo: Path, command: CommandLine, days: int
+) -> None:
+    """It is told that its turn was revoked, and succeeds when run again; what was committed restores, whatever its clock."""
+    make_tree(tmp_path / "old", 2, SEED)
+    make_tree(tmp_path / "new", 12, SEED + 1)
+    assert command("import", tmp_path / "old", repo).code == 0
+    writer = start_shifted(command, days, "import", tmp_path / "new", repo)
+    try:
+        stop_in_a_pack(writer, repo)
+        collected = command("repo", "collect", repo, "--wait", "1", "--json")
+        assert collected.code == 0, collected.err
+        assert collected.document["turns_revoked"] == 1
+    finally:
+        writer.send_signal(signal.SIGCONT)
+    _, err = writer.communicate(timeout=DEADLINE_S)
+    assert writer.returncode == 1
+    assert err.count(b"\n") == 1
+    assert b"revoked" in err
+    again = start_shifted(command, days, "import", tmp_path / "new", repo)
+    assert again.communicate(timeout=DEADLINE_S)[1] == b""
+    assert again.returncode == 0
+    assert command("repo", "collect", repo, "--wait", "1").code == 0
+    assert command("repo", "verify", repo, "--read-data").code == 0
+    for name in ("old", "new"):
+        assert command("export", repo, f"{name}:latest", tmp_path / f"{name}-out").code == 0
+        assert snapshot(tmp_path / f"{name}-out") == snapshot(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_a_writer_that_goes_on_in_time_ends_well(
+    tmp_path: Path, repo: Path, command: CommandLine
+) -> None:
+    """A collection waits for a stopped writer as long as it is told to, and takes nothing of what the writer stored."""
+    make_tree(tmp_path / "new", 6, SEED + 2)
+    writer = start_shifted(command, 40, "import", tmp_path / "new", repo)
+    stop_in_a_pack(writer, repo)
+    collector = command.start("repo", "collect", repo, "--wait", "60", "--json")
+    deadline = time.monotonic() + DEADLINE_S
+    while not (repo / "gc" / "0000000001").exists():  # condemned; next it looks who is writing
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    writer.send_signal(signal.SIGCONT)
+    assert writer.communicate(timeout=DEADLINE_S)[1] == b""
+    assert writer.returncode == 0
+    out, _ = collector.communicate(timeout=DEADLINE_S)
+    assert collector.returncode == 0
+    assert json.loads(out)["turns_revoked"] == 0
+    assert command("repo", "verify", repo, "--read-data").code == 0
+    assert command("export", repo, "latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "new")
+
+
+def same_at_once(tmp_path: Path, command: CommandLine, megabytes: int) -> None:
+    """Two processes import the same bytes at once; a collection leaves one copy."""
+    repo = tmp_path / "plain"
+    assert command("repo", "init", repo, "--padding", "none", "--parity", "off").code == 0
+    for name in ("one", "two"):
+        make_tree(tmp_path / name, megabytes, SEED, 1_000_000)
+    writers = [command.start("import", tmp_path / name, repo) for name in ("one", "two")]
+    for writer in writers:
+        assert writer.communicate(timeout=300)[1] == b""
+        assert writer.returncode == 0
+    before = pack_bytes(repo)
+    assert command("repo", "collect", repo, "--wait", "1").code == 0
+    copy = megabytes * 1_000_000
+    print(f"{before / copy:.3f} copies before, {pack_bytes(repo) / copy:.3f} after")
+    assert pack_bytes(repo) <= 1.05 * copy
+    assert command("repo", "verify", repo, "--read-data").code == 0
+    for name in ("one", "two"):
+        assert command("export", repo, f"{name}:latest", tmp_path / f"{name}-out").code == 0
+        assert snapshot(tmp_path / f"{name}-out") == snapshot(tmp_path / name)
+
+
+def pack_bytes(repo: Path) -> int:
+    return sum(path.stat().st_size for path in (repo / "pack").rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_the_same_stored_twice_at_once_becomes_one_copy(
+    tmp_path: Path, command: CommandLine
+) -> None:
+    """At most 1.05 of one copy, 20 MB."""
+    same_at_once(tmp_path, command, 20)
+
+
+@pytest.mark.long
+def test_much_of_the_same_stored_twice_at_once_becomes_one_copy(
+    tmp_path: Path, command: CommandLine
+) -> None:
+    """At most 1.05 of one copy, 200 MB."""
+    same_at_once(tmp_path, command, 200)
