@@ -16,7 +16,7 @@ import msgspec
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.errors import Conflict, Corruption, NotFound, Unavailable
+from engine.errors import Conflict, Corruption, Denied, NotFound, Unavailable
 from engine.pack import TRAILER_BYTES
 from engine.parity import repaired
 from engine.run import RunPack, encode_run, split_packs
@@ -117,8 +117,8 @@ class Mender:
         _, tag = self._read(name)
         if stored is None or twin in self._bad_rings():
             return False
-        if not self.report.dry_run:
-            self._store.replace(name, stored, tag)
+        if not self.report.dry_run and not self._put(name, stored, tag):
+            return False
         self.report.repaired.append(Repaired(name, TWIN))
         return True
 
@@ -134,9 +134,18 @@ class Mender:
         made, by = self._made(name, again)
         if made is None:
             return False
-        if not self.report.dry_run:
-            self._store.replace(name, made, tag)
+        if not self.report.dry_run and not self._put(name, made, tag):
+            now, _ = self._read(name)
+            return now is not None and is_sound(name, now)
         self.report.repaired.append(Repaired(name, by))
+        return True
+
+    def _put(self, name: str, made: bytes, tag: str | None) -> bool:
+        """Put an object back where nobody changed it meanwhile; False if somebody did, or a lock forbids it."""
+        try:
+            self._store.replace(name, made, tag)
+        except (Conflict, Denied):
+            return False
         return True
 
     def _read(self, name: str) -> tuple[bytes | None, str | None]:

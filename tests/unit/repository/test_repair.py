@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import BackupError, Corruption
+from engine.errors import BackupError, Conflict, Corruption, Denied
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.layout import DAMAGED
@@ -19,6 +19,7 @@ from repository.repair import (
     verify_and_repair,
 )
 from repository.repository import initialize
+from tests.fixtures.faults import FaultStore
 from tests.fixtures.formats import attachment, mail
 from tests.fixtures.repositories import (
     CHEAP,
@@ -200,9 +201,9 @@ def pack_of(repository: Repository, name: str) -> str:
     row = repository.catalog(entry).get(name.encode())
     assert row is not None
     chunk, _ = next(iter(row.parts[0].references()))
-    location = repository.index.locate(chunk)
-    assert location is not None
-    return f"pack/d/{location.pack[:2]}/{location.pack}"
+    found = repository.index.find(chunk)
+    pack = found.place(found.frames[0]).pack
+    return f"pack/d/{pack[:2]}/{pack}"
 
 
 @pytest.mark.parametrize("how", ["spoiled", "missing"])
@@ -241,6 +242,26 @@ def test_what_is_lost_is_stored_again_by_the_next_backup(
         how == "spoiled"
     ):  # it was condemned and deleted; of one that was missing the runs still tell
         assert mended(filled, tmp_path).unmarked == [pack]
+
+
+def test_a_cell_that_went_on_is_left_alone(filled: MemoryStore) -> None:
+    """Its writer swapped it between reading and putting back: the newer one stays. A lock only leaves it as it is."""
+    whole = filled.objects["sess/w"]
+    damaged = whole[:70] + bytes(5) + whole[75:]
+    for error, left in ((Conflict("c", code="blob-changed"), whole), (None, damaged)):
+        filled.objects["sess/w"] = damaged
+        store = FaultStore(filled)
+
+        def happens(operation: str, name: str, error: Conflict | None = error) -> None:
+            if operation == "replace":
+                filled.objects["sess/w"] = whole if error else damaged
+                raise error or Denied("locked", code="store-denied")
+
+        store.on_operation = happens
+        report = mend_small_objects(store)
+        assert filled.objects["sess/w"] == left
+        assert report.repaired == []
+        assert report.lost == ([] if error else ["sess/w"])
 
 
 def test_a_pack_that_comes_back_loses_its_mark(filled: MemoryStore, tmp_path: Path) -> None:
