@@ -295,7 +295,7 @@ REPOSITORY = (
                 metavar="FILE",
                 type=Path,
                 action=OneOpening,
-                help="The same for TO (also STRONGROOM_TO_PASSPHRASE_FILE, STRONGROOM_TO_PASSPHRASE)",
+                help="File with the passphrase of TO (also STRONGROOM_TO_PASSPHRASE_FILE, STRONGROOM_TO_PASSPHRASE)",
             ),
             parameter(
                 "--to-key-file",
@@ -303,7 +303,7 @@ REPOSITORY = (
                 metavar="FILE",
                 type=KeyFile,
                 action=OneOpening,
-                help="The same for TO",
+                help="Private key of a recipient for TO instead",
             ),
             parameter(
                 "--to-kms",
@@ -311,7 +311,7 @@ REPOSITORY = (
                 metavar="file:DIR/NAME",
                 type=ServiceAddress,
                 action=OneOpening,
-                help="The same for TO",
+                help="Key of a key service for TO instead",
             ),
             *OPENING,
         ),
