@@ -40,7 +40,7 @@ def smallest(command: Command) -> list[str]:
     words = []
     for one in command.parameters:
         if one.settings.get("required"):
-            words += [one.names[0], "x"]
+            words += [one.names[0], "1"]
         elif not one.names[0].startswith("-") and "nargs" not in one.settings:
             words.append("x")
     return words
