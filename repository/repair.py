@@ -310,38 +310,51 @@ def packs_not_indexed(repository: Repository, mender: "Mender | None" = None) ->
 
 
 def _replace_runs(repository: Repository, mender: "Mender", lost: set[str]) -> None:
-    """Make new runs for what the lost ones named, and publish a generation that names them instead."""
+    """
+    Make new runs for what the lost ones named, and publish a generation that names them instead.
+
+    Packs that were listed under one generation are named in the next one or not at all: another may have called one dead.
+    """
     report = mender.report
     report.runs_lost = sorted(lost)
-    groups = split_packs(packs_not_indexed(repository, mender))
-    if report.dry_run:
-        return
-    report.runs_made = [
-        repository.store_sealed(ObjectClass.RUN, encode_run(group), run_name) for group in groups
-    ]
-    publish_runs(repository, lost, report.runs_made)
-
-
-def publish_runs(repository: Repository, lost: set[str], made: Sequence[str]) -> None:
-    """Publish a generation in which `made` stand for the runs `lost`; commits are folded, nothing else changes."""
-    store, keys, uuid = repository.store, repository.keys, repository.uuid
     for _ in range(PUBLISH_ATTEMPTS_MAX):
-        cells = read_cells(store, keys, uuid)
-        generation = newest_generation(store, keys, uuid, repository.seen_generation)
-        state = state_of(cells, generation, frozenset())
-        view = View({}, cells, generation, generation.dead)
-        live = Live(state.manifests, dict(generation.dropped), generation.lineage, state.points)
-        kept = tuple(run for run in state.runs if run not in lost)
-        following = next_generation(
-            view,
-            live,
-            Verdict(dict(generation.condemned), ()),
-            (*kept, *made),
-            tuple(run_name(run) for run in sorted(lost)),
-        )
-        if publish(repository, following):
-            repository.refresh()
+        number = repository.state.generation.number
+        groups = split_packs(packs_not_indexed(repository, mender))
+        if report.dry_run:
+            return
+        report.runs_made = [
+            repository.store_sealed(ObjectClass.RUN, encode_run(group), run_name)
+            for group in groups
+        ]
+        is_published = publish_runs(repository, lost, report.runs_made, number)
+        repository.refresh()
+        if is_published:
             return
     raise Unavailable(
         "other collectors publish all the time: run again later", code="generation-contended"
     )
+
+
+def publish_runs(repository: Repository, lost: set[str], made: Sequence[str], number: int) -> bool:
+    """
+    Publish generation `number` + 1, in which `made` stand for the runs `lost`; commits are folded, nothing else changes.
+
+    False if there is a newer one.
+    """
+    store, keys, uuid = repository.store, repository.keys, repository.uuid
+    cells = read_cells(store, keys, uuid)
+    generation = newest_generation(store, keys, uuid, repository.seen_generation)
+    if generation.number != number:
+        return False
+    state = state_of(cells, generation, frozenset())
+    view = View({}, cells, generation, generation.dead)
+    live = Live(state.manifests, dict(generation.dropped), generation.lineage, state.points)
+    kept = tuple(run for run in state.runs if run not in lost)
+    following = next_generation(
+        view,
+        live,
+        Verdict(dict(generation.condemned), ()),
+        (*kept, *made),
+        tuple(run_name(run) for run in sorted(lost)),
+    )
+    return publish(repository, following)
