@@ -7,7 +7,7 @@ from engine.commit import GenerationForm
 from engine.manifest import EntryRef
 from tests.protocol.collectors import Collector
 from tests.protocol.explore import Explored
-from tests.protocol.others import Forgetter, Holder, Reader
+from tests.protocol.others import Forgetter, Holder, Mender, Reader
 from tests.protocol.rules import AS_BUILT, Rules
 from tests.protocol.world import Process, State, World
 from tests.protocol.writers import Turn, Writer
@@ -55,7 +55,9 @@ class Case:
             runs.append(f"run-0{number}")
             places = [place.split(">") for place in text.split()]
             world.runs[runs[-1]] = tuple((chunk, pack) for chunk, pack in places)
-            packs |= {pack for _, pack in places}
+            for chunk, pack in places:
+                packs.add(pack)
+                world.packs[pack] = world.packs.get(pack, "") + chunk
         form = GenerationForm(
             1,
             manifests=tuple(manifests),
@@ -355,6 +357,7 @@ CASES: dict[str, tuple[int, Case]] = {
         345,
         _case("c forgotten later", K, Forgetter("a"), Holder("b"), cells=""),
     ),
+    "a repair of runs": (28_304, _case("c apart from d", W, K, Mender())),
     "a reader, two turns": (
         17_453,
         _case("c unused", Reader(), _writer("W", Turn("c"), Turn("d"), chained=False), K),

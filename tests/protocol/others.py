@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.collection import point_id
+from engine.collection import Live, Verdict, View, next_generation, point_id
 from engine.commit import ForgetForm
 from engine.manifest import EntryRef
 from tests.protocol.explore import Broken
@@ -151,3 +151,61 @@ class Holder:
         after = at(state, world.forms.number(Looking("end")))
         after = after._replace(gens=(*state.gens, made), held=state.held | held)
         return f"{self.name} creates gc/{number} with a hold", after
+
+
+class Mender:
+    """Makes a run of every pack that is stored and not dead, and names it (`repository.repair`)."""
+
+    def __init__(self, name: str = "M") -> None:
+        self.name = name
+
+    def start(self, world: World) -> int:
+        return world.forms.number(Looking("state"))
+
+    def steps(self, world: World, state: State, here: int) -> Iterator[Step]:
+        now = world.forms[here]
+        assert isinstance(now, Looking)
+        if now.step == "state":
+            then = Looking("list", gen=state.gens[-1])
+            yield f"{self.name} reads gc/{len(state.gens)}", at(state, world.forms.number(then))
+        elif now.step == "list":
+            yield self._store(world, state, now)
+        elif now.step == "cells":
+            then = now._replace(step="generation", cells=state.cells)
+            yield f"{self.name} reads cells", at(state, world.forms.number(then))
+        elif now.step == "generation":
+            moved = state.gens[-1] != now.gen
+            then = now._replace(step="create", gen=state.gens[-1])
+            if moved and not world.rules.names_old_listing:
+                then = Looking("state")
+            yield f"{self.name} reads gc/{len(state.gens)}", at(state, world.forms.number(then))
+        elif now.step == "create":
+            yield self._create(world, state, now)
+
+    def _store(self, world: World, state: State, now: Looking) -> Step:
+        dead = world.generation(now.gen).dead
+        packs = [n for n in world.names_of(state.objects) if n in world.packs and n not in dead]
+        places = tuple(sorted((chunk, pack) for pack in packs for chunk in world.packs[pack]))
+        text = ",".join(f"{chunk}>{pack}" for chunk, pack in places)
+        run = f"run-{self.name}{world.generation(now.gen).number}[{text}]"
+        world.runs[run] = places
+        then = Looking("cells", seen=world.bit(run), gen=now.gen)
+        after = put(at(state, world.forms.number(then)), world.bit(run))
+        return f"{self.name} stores {run}", after
+
+    def _create(self, world: World, state: State, now: Looking) -> Step:
+        form = world.generation(now.gen)
+        number = form.number + 1
+        if number != len(state.gens) + 1:
+            again = now._replace(step="cells", cells=())
+            if not world.rules.names_old_listing:
+                again = Looking("state")
+            return f"{self.name} finds gc/{number} taken", at(state, world.forms.number(again))
+        named = world.named(now.cells, now.gen)
+        live = Live(named.manifests, dict(form.dropped), form.lineage, named.points)
+        view = View({}, world.cells_of(now.cells), form, form.dead)
+        verdict = Verdict(dict(form.condemned), ())
+        made = next_generation(view, live, verdict, (*named.runs, *world.names_of(now.seen)))
+        after = at(state, world.forms.number(Looking("end")))
+        after = after._replace(gens=(*state.gens, world.forms.number(made)))
+        return f"{self.name} creates gc/{number}", after

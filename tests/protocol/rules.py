@@ -34,6 +34,7 @@ class Rules:
         merges_condemned: runs that mention condemned packs are merged with others.
         skips_own: a collector does not wait for the identity that it copied with.
         reads_generation_first: a reader. hides_dropped: it does not find dropped entries that a point names again.
+        names_old_listing: a repair names packs that it listed under an older generation.
         stale_hold: a hold is put into a generation computed from an older one.
     """
 
@@ -67,6 +68,7 @@ class Rules:
     skips_own: bool = False
     reads_generation_first: bool = False
     hides_dropped: bool = False
+    names_old_listing: bool = False
     stale_hold: bool = False
 
 

@@ -20,6 +20,7 @@ from repository.forgets import publish
 from repository.index import Index
 from repository.layout import pack_name, run_name
 from repository.marking import Marker
+from repository.repair import publish_runs
 from repository.session import WriteSession
 from tests.fixtures import formats as f
 from tests.fixtures.repositories import (
@@ -227,3 +228,15 @@ def test_everything_is_there_after_halved_collections(
     assert found is not None
     assert contents(writing, found) == {"a": noise(7)}
     assert open_repo(store).verify("read").problems == []
+
+
+def test_packs_listed_under_an_older_generation_are_not_named(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """A repair that was overtaken publishes nothing: what it listed may be dead by now."""
+    number = repository.state.generation.number
+    open_repo(store).collect(limits=NOW)
+    newest = repository.refresh().generation
+    assert newest.number > number
+    assert not publish_runs(repository, set(), ("ab" * 32,), number)
+    assert repository.refresh().generation == newest

@@ -105,6 +105,11 @@ WEAKENED: dict[str, tuple[str, int, str]] = {
         10,
         "R does not find an entry that a restore point names",
     ),
+    "names_old_listing": (
+        "a repair of runs",
+        14,
+        "a named run finds c in P, which is dead or gone",
+    ),
     "stale_hold": ("a hold of another point", 10, "forget-F-a is lost"),
 }
 LONG = {"merges_condemned", "lists_index", "reuses_stored_packs"}

@@ -114,6 +114,7 @@ class World:
         self._bits: dict[str, int] = {}
         self._names: list[str] = []
         self.runs: dict[str, Locations] = {}
+        self.packs: dict[str, str] = {}  # chunks in each
         self.manifests: dict[str, ManifestForm] = {}
         self.chunks: dict[EntryRef, str] = {}
         self.points: dict[str, tuple[EntryRef, ...]] = {}

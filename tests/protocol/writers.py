@@ -227,6 +227,7 @@ class Writer:
             if chunk in task.copies or found is None or misses:
                 reused = self._refused_pack(world, state, named, chunk, now)
                 new[chunk] = reused or f"pack-{self.name}{turn}{chunk}"
+                world.packs[new[chunk]] = chunk
         entry = (chunks or "") + (world.chunks[previous] if previous is not None else "")
         if chunks is not None:
             entry += "".join(chunk for chunk, _ in now.waiting)
