@@ -103,8 +103,8 @@ def _copied(
 
         def show(p: "CopyProgress") -> None:
             rate = p.bytes_read / max(time.monotonic() - begun, 0.001)
-            read = f"{size_text(p.bytes_read)} read, {size_text(rate)}/s"
-            note = f"{p.points}/{p.points_total} restore points, {p.items} items, {read}"
+            read = f"{size_text(p.bytes_read)}, {size_text(rate)}/s"
+            note = f"{p.points}/{p.points_total} points, {p.items} items, {read}"
             bar.update(p.bytes + p.items, p.bytes_total + p.items_total, note)
 
         return copy_points(source, target, plan, show=show if bar.shown else None)
