@@ -142,6 +142,7 @@ class _Salvage:
         self._progress = progress
         self._report = SalvageReport()
         self._turns: dict[str, int] = dict(self._seen.turns)
+        self._highest = self._highest_number()
 
     def run(self, *, opens: bool, dry_run: bool) -> SalvageReport:
         report = self._report
@@ -198,6 +199,10 @@ class _Salvage:
             except (Corruption, Unsupported) as error:
                 self._report.damaged[blob.name] = error.message
         return found
+
+    def _highest_number(self) -> int:
+        names = (blob.name for blob in self._store.list(GENERATIONS))
+        return max(map(generation_number, names), default=0)
 
     def _newest(self) -> GenerationForm:
         """The newest generation that can be read and holds something."""
@@ -309,14 +314,21 @@ class _Salvage:
     ) -> None:
         condemned = {n: g for n, g in view.generation.condemned.items() if n not in taken_in}
         made = next_generation(view, live, Verdict(condemned, ()), runs_named)
-        listed = [generation_number(blob.name) for blob in self._store.list(GENERATIONS)]
-        number = max(made.number, self._seen.generation + 1, *(n + 1 for n in listed))
+        # what was listed under one generation is named in the next one or not at all
+        number = max(made.number, self._seen.generation + 1, self._highest + 1)
+        if self._highest_number() != self._highest:
+            raise _overtaken()
         made = msgspec.structs.replace(made, number=number)
         name = generation_name(number)
         try:
             self._store.put_new(name, self._sealed(ObjectClass.GENERATION, encode(made), name))
         except Conflict as error:
-            raise Conflict(
-                "somebody else published meanwhile: run it again", code="generation-contended"
-            ) from error
+            raise _overtaken() from error
         self._report.generation = number
+
+
+def _overtaken() -> Conflict:
+    return Conflict(
+        "a collection ran meanwhile: stop collections and run it again",
+        code="generation-contended",
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import BackupError, UsageError
+from engine.errors import BackupError, Conflict, UsageError
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.repository import initialize
@@ -135,6 +135,22 @@ def test_manifests_without_their_catalogs_are_left_out(
                     repository.entries.get(item.entry)
             else:
                 assert contents(repository, repository.entries.get(item.entry))
+
+
+def test_a_collection_meanwhile_stops_it(
+    filled: MemoryStore, open_repo: OpenRepository, tmp_path: Path
+) -> None:
+    """What was listed before another generation came is not named after it."""
+    repository, ran = open_repo(filled), []
+
+    def collect(done: int, todo: int) -> None:
+        if not ran:
+            ran.append(repository.collect())
+
+    places = Places(tmp_path / "sc", tmp_path / "ss")
+    with pytest.raises(Conflict, match="collection"):
+        salvage(filled, PASSPHRASE, places, force=True, progress=collect)
+    assert open_repo(filled).verify("read").ok
 
 
 def test_damaged_objects_are_named(
