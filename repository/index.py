@@ -28,7 +28,7 @@ from typing_extensions import Buffer
 from cext import runs
 from engine.errors import Corruption, InternalError, Unavailable
 from engine.frame import FrameInfo
-from engine.ids import CHUNK_ID_BYTES, ChunkId, ObjectId
+from engine.ids import CHUNK_ID_BYTES, ObjectId
 from engine.run import COUNTS_BYTES, ROW_BYTES, Run, decode_run, plan_merge, runs_to_merge, view_run
 from engine.seal import ObjectClass
 
@@ -46,17 +46,6 @@ _TALLY_ROWS = 1 << 18
 assert _HEAD.size == _ALIGNMENT
 
 Usable = Callable[[ObjectClass, ObjectId], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a chunk's bytes are."""
-
-    pack: ObjectId
-    object_class: ObjectClass
-    frame: FrameInfo
-    offset: int
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,16 +282,6 @@ class Index:
             if not among:
                 break
         return Found(frames, offsets, lengths, snapshot)
-
-    def locate(self, chunk: ChunkId) -> Location | None:
-        """Where a chunk is, or None."""
-        found = self.find(chunk)
-        if found.frames[0] == NOT_FOUND:
-            return None
-        place = found.place(found.frames[0])
-        return Location(
-            place.pack, place.object_class, place.info, found.offsets[0], found.lengths[0]
-        )
 
     def count(self) -> int:
         """Number of distinct chunks."""

@@ -17,7 +17,7 @@ from engine.ids import ChunkId, ObjectId
 from engine.pack import DirectoryFrame
 from engine.run import RunPack, encode_run
 from engine.seal import ObjectClass
-from repository.index import NOT_FOUND, Index
+from repository.index import NOT_FOUND, FramePlace, Index
 
 CHUNK_BYTES = 100
 
@@ -78,24 +78,27 @@ def files(folder: Path) -> list[Path]:
 
 
 def held(index: Index, numbers: range | list[int]) -> list[int]:
-    """Which of the chunks the index has; by each of its ways to ask."""
+    """Which of the chunks the index has; by each of its ways to ask, together and one by one."""
     asked = ids(numbers)
     absent = set(index.absent(asked))
     found = index.find(asked)
     present = []
     for place, number in enumerate(numbers):
-        location = index.locate(chunk(number))
-        assert (location is None) == (place in absent) == (found.frames[place] == NOT_FOUND)
-        if location is not None:
+        located = located_in(index, number)
+        assert (located is None) == (place in absent) == (found.frames[place] == NOT_FOUND)
+        if located is not None:
             present.append(number)
-            frame = found.place(found.frames[place])
-            assert (frame.pack, frame.object_class, frame.info) == (
-                location.pack,
-                location.object_class,
-                location.frame,
-            )
-            assert (found.offsets[place], found.lengths[place]) == (location.offset, CHUNK_BYTES)
+            assert found.place(found.frames[place]) == located[0]
+            assert (found.offsets[place], found.lengths[place]) == (located[1], CHUNK_BYTES)
     return present
+
+
+def located_in(index: Index, number: int) -> tuple[FramePlace, int, int] | None:
+    """Frame, offset and length of one chunk asked for alone."""
+    found = index.find(chunk(number))
+    if found.frames[0] == NOT_FOUND:
+        return None
+    return found.place(found.frames[0]), found.offsets[0], found.lengths[0]
 
 
 def test_every_chunk_is_found_in_its_frame(tmp_path: Path, runs: Runs) -> None:
@@ -109,11 +112,12 @@ def test_every_chunk_is_found_in_its_frame(tmp_path: Path, runs: Runs) -> None:
     assert len(files(tmp_path / "x")) == 5
     for n in range(5):
         for place, number in enumerate(range(10 * n, 10 * n + 7)):
-            location = index.locate(chunk(number))
-            assert location is not None
-            assert location.pack == f"a{n}".ljust(64, "0")
-            assert location.frame.ordinal == place // 2
-            assert (location.offset, location.length) == (100 * (place % 2), 100)
+            located = located_in(index, number)
+            assert located is not None
+            frame, *inside = located
+            assert frame.pack == f"a{n}".ljust(64, "0")
+            assert frame.info.ordinal == place // 2
+            assert inside == [100 * (place % 2), 100]
     assert held(index, range(60)) == [n for n in range(50) if n % 10 < 7]
     assert runs.read == named
 
@@ -209,9 +213,9 @@ def test_a_chunk_in_several_runs_counts_once(tmp_path: Path, runs: Runs) -> None
         assert index.chunk_bytes() == CHUNK_BYTES * len(numbers)
         expected: dict[tuple[ObjectClass, str], int] = {}
         for number in numbers:
-            location = index.locate(chunk(number))
-            assert location is not None
-            key = location.object_class, location.pack
+            located = located_in(index, number)
+            assert located is not None
+            key = located[0].object_class, located[0].pack
             expected[key] = expected.get(key, 0) + 1
         assert index.pack_counts() == expected
 
@@ -297,7 +301,6 @@ def test_damage_behind_a_good_head_is_told(tmp_path: Path, runs: Runs) -> None:
     assert len(files(folder)) == 8
     found = index.find(ids([1]))
     for use in (
-        lambda: index.locate(chunk(1)),
         lambda: found.place(found.frames[0]),
         lambda: index.absent(ids([1]), lambda kind, pack: True),
         index.count,

@@ -220,11 +220,11 @@ def test_affected_items_are_named(filled: MemoryStore, open_repo: OpenRepository
     row = repository.catalog(entry).get(b"name-of-file")
     assert row is not None
     chunk, _ = next(iter(row.parts[0].references()))
-    location = repository.index.locate(chunk)
-    assert location is not None
-    name = f"pack/d/{location.pack[:2]}/{location.pack}"
+    found = repository.index.find(chunk)
+    place = found.place(found.frames[0])
+    name = f"pack/d/{place.pack[:2]}/{place.pack}"
     damaged = bytearray(filled.objects[name])
-    damaged[location.frame.offset + 5] ^= 1
+    damaged[place.info.offset + 5] ^= 1
     filled.objects[name] = bytes(damaged)
     report = open_repo(filled).verify("read")
     assert {problem.name for problem in report.problems} == {name}
@@ -235,7 +235,7 @@ def test_affected_items_are_named(filled: MemoryStore, open_repo: OpenRepository
     with pytest.raises(BackupError) as caught:
         open_repo(filled).read_all(row.parts[0])
     assert caught.value.code == "pack-corrupt"
-    assert location.pack[:16] in caught.value.message
+    assert place.pack[:16] in caught.value.message
     assert "verify --read-data" in caught.value.message
 
 
