@@ -2,6 +2,8 @@
 
 import itertools
 import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +12,11 @@ from engine.manifest import EntryRef, PointForm
 from repository import PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.collector import CollectLimits
+from repository.copying import copy_points
 from repository.copying_check import check_copy
 from repository.copying_plan import Selection, plan_copy
 from repository.repository import initialize
+from repository.tree.importer import import_tree
 from tests.fixtures.copies import WORKLOAD, History, assert_copied, copied, file_row, held
 from tests.fixtures.faults import FaultStore
 from tests.fixtures.formats import attachment, mail
@@ -237,6 +241,43 @@ def test_what_expired_is_not_copied(history: History, target: Repository) -> Non
     report = copied(history.repository, target)
     assert (report.bytes_read, report.problems, len(report.points)) == (0, [], 3)
     assert copied(history.repository, target).points == []
+
+
+def test_trees_are_refused_where_items_go_by_age(
+    source: Repository, target: Repository, tmp_path: Path
+) -> None:
+    """As an import refuses them; the plan says so before anything is read."""
+    (tmp_path / "tree").mkdir()
+    import_tree(source, tmp_path / "tree", "t")
+    target.forget([], items_from_ns=3)
+    target.collect(limits=NOW)
+    with pytest.raises(UsageError) as raised:
+        plan_copy(source, target, Selection())
+    assert raised.value.code == "item-period-unfit"
+
+
+def test_two_runs_at_once(history: History, store: FaultStore, open_repo: OpenRepository) -> None:
+    """Two machines copy the same: each restore point is there once, and right; the next run has one line to go on from."""
+    machines = [(open_repo(history.repository.store), open_repo(store)) for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        runs = [
+            threads.submit(
+                lambda source, target: copy_points(
+                    source, target, plan_copy(source, target, Selection())
+                ),
+                *machine,
+            )
+            for machine in machines
+        ]
+        assert [run.result().problems for run in runs] == [[], []]
+    other = open_repo(store)
+    assert_copied(history, other)
+    history.backup({"alice": {"x": noise(40)}, "bob": {"x": noise(41)}})
+    copied(history.repository, other)
+    assert_copied(history, other)
+    for name in ("alice", "bob"):
+        assert len(other.entries.heads("user", name, WORKLOAD)) == 1
+    assert other.verify("read").problems == []
 
 
 def test_a_false_copy_is_noticed(history: History, target: Repository) -> None:
