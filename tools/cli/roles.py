@@ -1,0 +1,122 @@
+"""Commands that run parts of an installation."""
+
+from pathlib import Path
+
+from tools.cli.options import CACHE_DIR, STATE_DIR
+from tools.cli.syntax import Command, Parameter, parameter, switch, within
+
+
+def _listen(default: str, help: str) -> Parameter:
+    return parameter(
+        "--listen", metavar="HOST:PORT", default=default, help=f"{help} (default: %(default)s)"
+    )
+
+
+ROLES = (
+    Command(
+        "demo",
+        "One backup, verification and restore on an emulated tenant.",
+        "tools.cli.role_commands:demo",
+        (switch("--keep", "Leave it running and print the addresses and a sign-in"),),
+    ),
+    Command(
+        "up",
+        "The whole installation on this machine; Ctrl-C stops every part of it.",
+        "tools.cli.role_commands:up",
+        (
+            parameter(
+                "--data-dir",
+                metavar="DIR",
+                type=Path,
+                required=True,
+                help="Everything it keeps lies here",
+            ),
+            _listen("127.0.0.1:8443", "Where the web is served"),
+            parameter("--postgres", metavar="DSN", help="Use this PostgreSQL, not a private one"),
+            parameter("--nats", metavar="URL", help="Use this NATS, not a private one"),
+            parameter("--proxy-nats", metavar="URL", help="The URL proxies get with --nats"),
+            parameter(
+                "--proxies",
+                metavar="COUNT",
+                type=within(int, 1, 16),
+                default=2,
+                help="Proxy processes (default: %(default)s)",
+            ),
+        ),
+    ),
+    Command(
+        "server",
+        "The server alone, against existing PostgreSQL and NATS.",
+        "tools.cli.role_commands:server",
+        (
+            parameter(
+                "--config",
+                metavar="FILE",
+                type=Path,
+                required=True,
+                help="Settings file of the server (JSON)",
+            ),
+        ),
+    ),
+    Command(
+        "proxy",
+        "One backup proxy.",
+        "tools.cli.role_commands:proxy",
+        (
+            parameter(
+                "--join",
+                metavar="FILE",
+                type=Path,
+                required=True,
+                help="Join document of this proxy",
+            ),
+            CACHE_DIR,
+            STATE_DIR,
+            parameter(
+                "--tasks",
+                dest="tasks_max",
+                metavar="COUNT",
+                type=within(int, 1, 64),
+                default=4,
+                help="Tasks at once (default: %(default)s)",
+            ),
+        ),
+    ),
+    Command(
+        "emulator",
+        "A local Microsoft Graph and Entra ID with a seeded tenant.",
+        "tools.cli.role_commands:emulator",
+        (
+            parameter("--recipe", metavar="NAME", default="demo", help="demo (default) or empty"),
+            parameter(
+                "--content", metavar="DIR", type=Path, help="Serve a tenant made of this folder"
+            ),
+            parameter(
+                "--seed",
+                metavar="NUMBER",
+                type=int,
+                default=1,
+                help="Equal seeds give equal tenants (default: %(default)s)",
+            ),
+            _listen("127.0.0.1:0", "Where it is served, with TLS"),
+            parameter(
+                "--org",
+                metavar="FILE",
+                type=Path,
+                help="Written when ready: what --org of backup takes",
+            ),
+            parameter(
+                "--data-dir",
+                metavar="DIR",
+                type=Path,
+                help="CA and keys; a temporary folder by default",
+            ),
+            parameter(
+                "--throttling",
+                choices=("off", "real", "tiny"),
+                default="real",
+                help="Limits it enforces (default: %(default)s)",
+            ),
+        ),
+    ),
+)
