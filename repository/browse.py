@@ -88,7 +88,7 @@ class Browser:
         """Rows of one object and workload of the point."""
         key = (entry.entry.manifest, entry.entry.index)
         if key not in self._catalogs:
-            found = self._repository.entries.get(entry.entry)
+            found = self._repository.named_entry(entry.entry)
             self._catalogs[key] = self._repository.catalog(found)
             self._children[key] = dict(self._catalogs[key].children())
         return self._catalogs[key]

@@ -285,7 +285,7 @@ class _Run:
     def _prepare_one(self, wanted: PointEntry, rank: Rank) -> _Work | None:
         """Compare an entry with what the copy has; None if nothing is to be written."""
         try:
-            entry = self._source.entries.get(wanted.entry)
+            entry = self._source.named_entry(wanted.entry)
             original = live_rows(
                 self._source.catalog(entry), self._target.state.generation.items_from_ns
             )

@@ -114,7 +114,7 @@ class _Check:
     def _check_entry(
         self, original: PointEntry, copy: PointEntry, threads: ThreadPoolExecutor
     ) -> None:
-        entries = self._source.entries.get(original.entry), self._target.entries.get(copy.entry)
+        entries = self._source.named_entry(original.entry), self._target.named_entry(copy.entry)
         if self._source.checkpoint(entries[0]) != self._target.checkpoint(entries[1]):
             self._differs(original, "", "the checkpoint differs")
         from_ns = self._target.state.generation.items_from_ns

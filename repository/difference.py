@@ -263,7 +263,7 @@ def _compare(
 
 
 def _parts(repository: Repository, entry: PointEntry | None) -> tuple[CatalogPart, ...]:
-    return () if entry is None else repository.entries.get(entry.entry).form.catalog
+    return () if entry is None else repository.named_entry(entry.entry).form.catalog
 
 
 def _touched(

@@ -19,7 +19,7 @@ from engine.collection import View, kept_points
 from engine.errors import BackupError, Conflict, Corruption, NotFound
 from engine.ids import WriterId, writer_id
 from engine.keys import SALT_BYTES, KdfCost
-from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
+from engine.manifest import EntryRef, ManifestForm, PointForm, decode_manifest, part_from
 from engine.parts import Part
 from engine.run import decode_run
 from engine.seal import ObjectClass, open_object, seal_object
@@ -94,7 +94,9 @@ class Repository:
         self._lock = threading.RLock()
         self._state: State | None = None
         self._lenient = lenient
-        self.lost_runs: dict[str, BackupError] = {}  # named and unreadable; a lenient opening alone goes on
+        self.lost_runs: dict[
+            str, BackupError
+        ] = {}  # named and unreadable; a lenient opening alone goes on
         try:
             self.refresh()
         except BaseException:
@@ -215,6 +217,23 @@ class Repository:
         """Read and check one manifest."""
         plain = self._load_sealed(ObjectClass.MANIFEST, manifest_name(manifest))
         return decode_manifest(plain, self.id, self.keys.signing_seed)
+
+    def named_entry(self, ref: EntryRef) -> Entry:
+        """
+        The entry that a restore point names. It counts, even where a generation dropped it while the point was committed.
+
+        Raises: as `Entries.get`.
+        """
+        try:
+            return self.entries.get(ref)
+        except NotFound as error:
+            try:
+                form = self.load_manifest(ref.manifest)
+            except NotFound:
+                raise error from None
+            if ref.index >= len(form.entries):
+                raise
+            return Entry(ref, form.created_at, form.entries[ref.index])
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -161,20 +161,30 @@ def test_runs_that_mention_condemned_packs_are_merged_with_no_others(
     assert sorted(map(sorted, packs)) == [[usable], [condemned]]
 
 
-class Forgetful(MemoryStore):
-    """Creates the first generation that it is given, lets others go on, and loses the answer."""
+class Interrupted(MemoryStore):
+    """After the first new object with a prefix others go on; then the answer is lost, where it is to be."""
 
-    def __init__(self, objects: dict[str, bytes], meanwhile: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        objects: dict[str, bytes],
+        prefix: str,
+        meanwhile: Callable[[str], None],
+        *,
+        lost: bool,
+    ) -> None:
         super().__init__()
         self.objects = objects
+        self._prefix = prefix
         self._meanwhile: Callable[[str], None] | None = meanwhile
+        self._lost = lost
 
     def put_new(self, name: str, data: bytes) -> None:
         super().put_new(name, data)
-        if name.startswith("gc/") and self._meanwhile is not None:
+        if name.startswith(self._prefix) and self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             meanwhile(name)
-            raise Unavailable("no answer", code="store-unavailable")
+            if self._lost:
+                raise Unavailable("no answer", code="store-unavailable")
 
 
 def test_merged_runs_of_a_generation_whose_answer_was_lost_are_left_alone(
@@ -196,7 +206,7 @@ def test_merged_runs_of_a_generation_whose_answer_was_lost_are_left_alone(
             repository.keys, ObjectClass.GENERATION, repository.uuid, b"s" * 32, plain, name
         )
 
-    forgetful = open_repo(Forgetful(store.objects, meanwhile))
+    forgetful = open_repo(Interrupted(store.objects, "gc/", meanwhile, lost=True))
     Halved(forgetful, tmp_path / "second").judge(through)
     last = open_repo(store)
     assert last.verify("read").problems == []
@@ -240,3 +250,20 @@ def test_packs_listed_under_an_older_generation_are_not_named(
     assert newest.number > number
     assert not publish_runs(repository, set(), ("ab" * 32,), number)
     assert repository.refresh().generation == newest
+
+
+def test_an_entry_dropped_while_its_point_is_committed_is_found(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository, tmp_path: Path
+) -> None:
+    """A generation drops an entry between the look at it and the commit of a point that names it: it restores at once."""
+    first = drop_by_lineage(repository)
+    halved = Halved(repository, tmp_path / "halved")
+    others = Interrupted(store.objects, "point/", lambda name: halved.condemn(), lost=False)
+    writing = open_repo(others)
+    with writing.write_session("w") as session:
+        seal(session, first)
+    reading = open_repo(store)
+    (point,) = reading.points()
+    assert contents(reading, reading.named_entry(point.entries[0].entry)) == {"x": noise(7)}
+    halved.judge(halved.wait())
+    assert open_repo(store).verify("read").problems == []

@@ -181,7 +181,7 @@ def _export_tree(
 ) -> int:
     from repository.tree.exporter import export_tree
 
-    entry = repository.entries.get(point.entries[0].entry)
+    entry = repository.named_entry(point.entries[0].entry)
     with progress_bar("exporting", quiet=json) as bar:
         result = export_tree(
             repository,
