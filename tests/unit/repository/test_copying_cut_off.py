@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.errors import Unavailable
+from engine.errors import NotFound, Unavailable
 from engine.manifest import PointForm
 from repository import Places, Repository
 from repository.blobstore.memory import MemoryStore
@@ -208,6 +208,34 @@ def test_the_target_has_backups_of_its_own(history: History, open_repo: OpenRepo
     assert_copied(history, target)
     point = next(p for p in target.points() if p.name == "own")
     assert held(target, point) == own.expected[point.id]
+
+
+def test_the_original_forgets_while_it_is_copied(
+    source: Repository, source_store: MemoryStore, open_repo: OpenRepository
+) -> None:
+    """A restore point that is collected under the reader is not called damaged: the run stops, the next one has the others."""
+    history = History(source)
+    history.backup({"alice": {"a": noise(1, 300_000), "b": noise(2)}})
+    history.backup({"alice": {"a": noise(3, 300_000)}})
+    target = open_repo(fresh())
+    store = FaultStore(source_store)
+    reading = open_repo(store)
+    left = [1]
+
+    def forget(operation: str, name: str) -> None:
+        if operation == "get_range" and name.startswith("pack/d/") and left[0]:
+            left[0] = 0
+            other = open_repo(source_store)
+            other.forget([other.points()[0].id])
+            other.collect(limits=NOW)
+
+    store.on_operation = forget
+    with pytest.raises(NotFound, match="forgotten while it was copied"):
+        copied(reading, target)
+    assert target.points() == []
+    copied(reading, target)
+    assert_copied(history, target)
+    assert target.verify("read").problems == []
 
 
 # -- damage ------------------------------------------------------------------------------------------
