@@ -16,6 +16,7 @@ import random
 import statistics
 import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from engine.catalog import (
     removed_row,
     table_of,
 )
-from engine.chunker import ChunkerParams, cut, keyed_table
+from engine.chunker import ChunkerParams, cut_spans, keyed_table
 from engine.parts import Part
 from repository.catalogs import Catalog, latest, merged_part
 from tools.cli.output import table
@@ -124,11 +125,11 @@ class Parts:
         return reached
 
     def _store(self, encoded: bytes, level: int, rows: int) -> StoredPart:
-        ends = cut(encoded, self._chunker)
+        cuts, _ = cut_spans(encoded, array("Q", (0, len(encoded))), self._chunker)
         view = memoryview(encoded)
         chunks = tuple(
             (blake3(view[start:end]).digest(), end - start)
-            for start, end in zip([0, *ends], ends, strict=False)
+            for start, end in zip(cuts[::2], cuts[1::2], strict=True)
         )
         self.figures.written_rows += rows
         self.figures.written_bytes += len(encoded)

@@ -23,8 +23,8 @@ import zstandard
 
 from benchmarks.catalog_year import conditions, cpu_seconds
 from benchmarks.datasets import SHARED, prepare, sorted_files
-from cext import digest, gear, mime, spans
-from engine.chunker import ChunkerParams, keyed_table
+from cext import digest, mime, spans
+from engine.chunker import ChunkerParams, cut_spans, keyed_table
 from engine.frame import STORED_RATIO_MAX, ZSTD_LEVEL_DENSE
 from engine.recipe import join
 from repository.tree.batches import BATCH_BYTES_TARGET
@@ -138,10 +138,7 @@ def _prepared(batch: tuple[bytes, "array[int]"], *, split: bool) -> tuple[Any, .
     stream, stream_spans, counts, recipes = data, places, None, None
     if split:
         stream, stream_spans, counts, recipes = mime.split(data, places)
-    cuts, chunk_counts = gear.cut_spans(
-        *(stream, stream_spans, PARAMS.table),
-        *(PARAMS.size_min, PARAMS.size_normal, PARAMS.size_max, *PARAMS.masks),
-    )
+    cuts, chunk_counts = cut_spans(stream, stream_spans, PARAMS)
     ids = digest.keyed(stream, cuts, bytes(32))
     dense = spans.dense(stream, cuts) if split else bytes(len(cuts) // 2)
     if counts is None:

@@ -17,7 +17,7 @@ from types import ModuleType
 from blake3 import blake3
 
 from cext import digest, gear, parity
-from engine.chunker import ChunkerParams, keyed_table
+from engine.chunker import ChunkerParams, cut_spans, keyed_table
 from tools.cli.output import table
 
 MIB = 1024 * 1024
@@ -94,12 +94,11 @@ def gear_rows(data: bytes) -> Iterator[Row]:
     """Chunks of one large buffer at the sizes of the format."""
     params = ChunkerParams(keyed_table(bytes(32)))
     whole = array("Q", (0, len(data)))
-    sizes = (params.size_min, params.size_normal, params.size_max, *params.masks)
     yield from leveled(
         gear,
         f"cut {len(data) // MIB} MiB random",
         len(data),
-        lambda: gear.cut_spans(data, whole, params.table, *sizes),
+        lambda: cut_spans(data, whole, params),
         "scalar 3.6-4.3, AVX-512 5.8-6.3",
     )
 

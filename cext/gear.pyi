@@ -6,15 +6,6 @@ WINDOW_BYTES: int
 simd: str
 
 def use_simd(demand: str) -> None: ...
-def cut(
-    data: Buffer,
-    table: Buffer,
-    size_min: int,
-    size_normal: int,
-    size_max: int,
-    mask_strict: int,
-    mask_loose: int,
-) -> list[int]: ...
 def cut_spans(
     data: Buffer,
     spans: Buffer,

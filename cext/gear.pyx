@@ -45,15 +45,6 @@ def use_simd(str demand):
     simd = "avx512" if level == 2 else "scalar"
 
 
-def cut(const unsigned char[::1] data, const unsigned char[::1] table, uint64_t size_min,
-        uint64_t size_normal, uint64_t size_max, uint32_t mask_strict, uint32_t mask_loose):
-    """End offsets of the chunks of `data`; `table` holds 256 little-endian 32-bit words."""
-    whole = array("Q", (0, data.shape[0]))
-    chunks, _ = cut_spans(data, whole, table, size_min, size_normal, size_max, mask_strict,
-                          mask_loose)
-    return chunks[1::2].tolist()
-
-
 def cut_spans(const unsigned char[::1] data, const uint64_t[::1] spans,
               const unsigned char[::1] table, uint64_t size_min, uint64_t size_normal,
               uint64_t size_max, uint32_t mask_strict, uint32_t mask_loose):

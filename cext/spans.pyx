@@ -31,28 +31,6 @@ cdef int _check(const uint64_t[::1] spans, uint64_t length) except -1:
     return 0
 
 
-def gather(const unsigned char[::1] data, const uint64_t[::1] spans):
-    """The bytes of the spans joined."""
-    cdef Py_ssize_t n = spans.shape[0] // 2
-    cdef Py_ssize_t i
-    cdef uint64_t size
-    cdef uint64_t total = 0
-    cdef char* target
-    _check(spans, data.shape[0])
-    for i in range(n):
-        total += spans[2 * i + 1] - spans[2 * i]
-    made = PyBytes_FromStringAndSize(NULL, total)
-    if total == 0:
-        return made
-    target = PyBytes_AS_STRING(made)
-    with nogil:
-        for i in range(n):
-            size = spans[2 * i + 1] - spans[2 * i]
-            memcpy(target, &data[0] + spans[2 * i], size)
-            target += size
-    return made
-
-
 def gather_into(const unsigned char[::1] data, const uint64_t[::1] spans,
                 unsigned char[::1] target, Py_ssize_t at):
     """Copy the bytes of the spans, joined, to `target` from `at` on; where they end there."""

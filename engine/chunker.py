@@ -5,6 +5,7 @@ Pure and portable: equal bytes and key give equal cuts with every kernel. A part
 """
 
 import struct
+from array import array
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -12,7 +13,6 @@ from typing_extensions import Buffer
 
 from cext import gear
 from engine.errors import UsageError
-from engine.ids import ChunkId
 from engine.limits import (
     CHUNK_BYTES_MAX,
     CHUNK_BYTES_MIN,
@@ -61,19 +61,23 @@ def table_words(table: bytes) -> tuple[int, ...]:
     return struct.unpack("<256I", table)
 
 
-def cut(data: Buffer, params: ChunkerParams) -> list[int]:
+def cut_spans(
+    data: Buffer, spans: Buffer, params: ChunkerParams
+) -> "tuple[array[int], array[int]]":
     """
-    End offsets of the chunks of one part: strictly rising, the last one is its length; empty for no bytes.
+    The chunks of every span (flat pairs of uint64: start, end) as spans of `data`, and their number for each span.
 
-    Every chunk but the last has size_min .. size_max bytes.
+    Every chunk of a span but its last has size_min .. size_max bytes; an empty span has none. ValueError: a span outside.
     """
     strict, loose = params.masks
-    cuts: list[int] = gear.cut(
-        data, params.table, params.size_min, params.size_normal, params.size_max, strict, loose
+    cuts: tuple[array[int], array[int]] = gear.cut_spans(
+        data,
+        spans,
+        params.table,
+        params.size_min,
+        params.size_normal,
+        params.size_max,
+        strict,
+        loose,
     )
     return cuts
-
-
-def chunk_id(data: Buffer, id_key: bytes) -> ChunkId:
-    """Keyed BLAKE3-256 of a chunk's plaintext."""
-    return ChunkId(blake3(data, key=id_key).digest())

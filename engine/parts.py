@@ -1,7 +1,7 @@
 """Parts: what an item is made of, as lists of chunks (docs/format.md, "Parts")."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cext import runs
@@ -36,13 +36,6 @@ class Part:
         """Chunk ids with their plain bytes, in order."""
         for chunk, length in _REFERENCE.iter_unpack(self.chunks):
             yield ChunkId(chunk), length
-
-
-def part_of(role: str, references: Sequence[tuple[ChunkId, int]], generation: int = -1) -> Part:
-    """The part whose chunks are `references`, content as it is."""
-    packed = b"".join(_REFERENCE.pack(chunk, length) for chunk, length in references)
-    size = sum(length for _, length in references)
-    return Part(role, size, packed, generation=generation)
 
 
 def checked_part(role: str, size: int, chunks: bytes, recipe: bytes = b"") -> Part:

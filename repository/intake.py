@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from typing_extensions import Buffer
 
-from cext import digest, gear, mime, runs, spans
-from engine.chunker import ChunkerParams
+from cext import digest, mime, runs, spans
+from engine.chunker import ChunkerParams, cut_spans
 from engine.errors import BackupError, Fenced
 from engine.pack import DirectoryFrame
 from engine.parts import REFERENCE_BYTES, Part
@@ -72,7 +72,7 @@ class Intake:
     def store(self, data: Buffer, part_spans: "array[int]", packer: Packer) -> StoredParts:
         """Store the parts that lie at `part_spans` of `data`; see `engine.recipe` for how mail is split."""
         stream, stream_spans, counts, recipes = mime.split(data, part_spans)
-        chunk_spans, chunk_counts = self._cut(stream, stream_spans)
+        chunk_spans, chunk_counts = cut_spans(stream, stream_spans, self._chunker)
         refs = self._store_chunks(stream, chunk_spans, packer)
         sizes = [end - start for start, end in zip(part_spans[::2], part_spans[1::2], strict=True)]
         made = StoredParts(sizes, [], recipes)
@@ -92,7 +92,7 @@ class Intake:
     def store_as_is(self, role: str, data: Buffer, packer: Packer, generation: int) -> Part:
         """Store one part that is not looked into: manifests name such parts, and keep no recipes."""
         size = memoryview(data).nbytes
-        chunk_spans, _ = self._cut(data, array("Q", (0, size)))
+        chunk_spans, _ = cut_spans(data, array("Q", (0, size)), self._chunker)
         refs = self._store_chunks(data, chunk_spans, packer)
         return Part(role, size, refs, generation=generation)
 
@@ -105,7 +105,7 @@ class Intake:
         Returns: their references, to come from another thread, which needs `data` as it is until then; and how many bytes
             they take.
         """
-        chunk_spans, _ = self._cut(data, array("Q", (0, len(data))))
+        chunk_spans, _ = cut_spans(data, array("Q", (0, len(data))), self._chunker)
         if not final and chunk_spans:
             del chunk_spans[-2:]
         refs = self._threads.submit(self._store_chunks, data, chunk_spans, packer)
@@ -114,19 +114,6 @@ class Intake:
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown()
-
-    def _cut(self, data: Buffer, content_spans: "array[int]") -> tuple["array[int]", "array[int]"]:
-        params = self._chunker
-        cuts: tuple[array[int], array[int]] = gear.cut_spans(
-            data,
-            content_spans,
-            params.table,
-            params.size_min,
-            params.size_normal,
-            params.size_max,
-            *params.masks,
-        )
-        return cuts
 
     def _store_chunks(self, data: Buffer, chunk_spans: "array[int]", packer: Packer) -> bytes:
         """References of the chunks; the new ones are queued."""

@@ -15,36 +15,6 @@ WINDOW_BYTES = 32
 simd = "reference"
 
 
-def cut(
-    data: Buffer,
-    table: Buffer,
-    size_min: int,
-    size_normal: int,
-    size_max: int,
-    mask_strict: int,
-    mask_loose: int,
-) -> list[int]:
-    """
-    End offsets of the chunks of `data`; `table` holds 256 little-endian 32-bit words, sizes are in bytes.
-
-    ValueError: a table of another size, or not 32 <= size_min <= size_normal <= size_max.
-    """
-    view = bytes(data)
-    if len(bytes(table)) != 1024:
-        raise ValueError("the table has 1024 bytes")
-    if not WINDOW_BYTES <= size_min <= size_normal <= size_max:
-        raise ValueError("the sizes are not window <= min <= normal <= max")
-    gear = struct.unpack("<256I", table)
-    cuts: list[int] = []
-    start = 0
-    while start < len(view):
-        start += _next(
-            view[start : start + size_max], gear, size_min, size_normal, mask_strict, mask_loose
-        )
-        cuts.append(start)
-    return cuts
-
-
 def cut_spans(
     data: Buffer,
     spans: Buffer,
@@ -58,21 +28,32 @@ def cut_spans(
     """
     The chunks of every span as spans of `data`, in order, and their number for each span; an empty span has none.
 
-    Spans are flat pairs start, end of uint64 with start <= end <= len(data). ValueError: a bad span, and as `cut`.
+    Spans are flat pairs start, end of uint64 with start <= end <= len(data); `table` holds 256 little-endian 32-bit words;
+    sizes are in bytes.
+
+    ValueError: a bad span, a table of another size, or not 32 <= size_min <= size_normal <= size_max.
     """
-    view = memoryview(data)
+    view = bytes(data)
     ends = memoryview(spans).tolist()
-    chunks, counts = array("Q"), array("Q")
+    if len(bytes(table)) != 1024:
+        raise ValueError("the table has 1024 bytes")
+    if not WINDOW_BYTES <= size_min <= size_normal <= size_max:
+        raise ValueError("the sizes are not window <= min <= normal <= max")
     if len(ends) % 2:
         raise ValueError("a span without an end")
     pairs = list(zip(ends[::2], ends[1::2], strict=True))
     if any(not start <= end <= len(view) for start, end in pairs):
         raise ValueError("a span outside its buffer")
+    gear = struct.unpack("<256I", table)
+    chunks, counts = array("Q"), array("Q")
     for start, end in pairs:
-        cuts = cut(view[start:end], table, size_min, size_normal, size_max, mask_strict, mask_loose)
-        counts.append(len(cuts))
-        for begin, stop in zip([0, *cuts], cuts, strict=False):
-            chunks.extend((start + begin, start + stop))
+        before, at = len(chunks), start
+        while at < end:
+            piece = view[at : min(at + size_max, end)]
+            size = _next(piece, gear, size_min, size_normal, mask_strict, mask_loose)
+            chunks.extend((at, at + size))
+            at += size
+        counts.append((len(chunks) - before) // 2)
     return chunks, counts
 
 

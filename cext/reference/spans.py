@@ -23,15 +23,10 @@ def _pairs(data: memoryview, spans: Buffer) -> list[tuple[int, int]]:
     return pairs
 
 
-def gather(data: Buffer, spans: Buffer) -> bytes:
-    """The bytes of the spans joined."""
-    view = memoryview(data).cast("B")
-    return b"".join(view[start:end] for start, end in _pairs(view, spans))
-
-
 def gather_into(data: Buffer, spans: Buffer, target: Buffer, at: int) -> int:
     """Copy the bytes of the spans, joined, to `target` from `at` on; where they end there."""
-    joined = gather(data, spans)
+    view = memoryview(data).cast("B")
+    joined = b"".join(view[start:end] for start, end in _pairs(view, spans))
     held = memoryview(target).cast("B")
     if not 0 <= at <= len(held) - len(joined):
         raise ValueError("the target is too small")

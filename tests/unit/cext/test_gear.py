@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cext import gear as selected
 from cext.reference import gear as reference
-from engine.chunker import ChunkerParams, cut, keyed_table
+from engine.chunker import ChunkerParams, keyed_table
 from tests.unit.cext.samples import KINDS, at_level, levels, random_spans, sample, simd_of
 
 compiled = pytest.importorskip("cext.gear")
@@ -25,6 +25,17 @@ LEVELS = levels(compiled)
 
 def arguments(params: ChunkerParams) -> tuple[bytes, int, int, int, int, int]:
     return (params.table, params.size_min, params.size_normal, params.size_max, *params.masks)
+
+
+def cuts_of(
+    kernel: ModuleType, data: bytes | memoryview, arguments: tuple[bytes, int, int, int, int, int]
+) -> list[int]:
+    """Ends of the chunks of all of `data`, which lie one behind the other."""
+    chunks, counts = kernel.cut_spans(data, array("Q", (0, len(data))), *arguments)
+    starts, ends = chunks[::2].tolist(), chunks[1::2].tolist()
+    assert counts.tolist() == [len(ends)]
+    assert starts == [0, *ends][: len(ends)]
+    return ends
 
 
 def test_the_compiled_kernel_is_taken() -> None:
@@ -40,9 +51,9 @@ def test_compiled_equals_reference(kind: str, size: int, seed: int, shift: int) 
     """Equal cuts for any content, length and alignment of the buffer."""
     data = sample(kind, size + shift, seed)
     view = memoryview(data)[shift:]
-    expected = reference.cut(view, *arguments(SMALL))
-    assert compiled.cut(view, *arguments(SMALL)) == expected
-    assert compiled.cut(bytes(view), *arguments(SMALL)) == expected
+    expected = cuts_of(reference, view, arguments(SMALL))
+    assert cuts_of(compiled, view, arguments(SMALL)) == expected
+    assert cuts_of(compiled, bytes(view), arguments(SMALL)) == expected
 
 
 @pytest.mark.slow
@@ -54,7 +65,8 @@ def test_compiled_equals_reference_at_the_edges(size: int) -> None:
     for kind in KINDS:
         for seed in range(5):
             data = sample(kind, size, seed)
-            assert cut(data, SMALL) == reference.cut(data, *arguments(SMALL))
+            expected = cuts_of(reference, data, arguments(SMALL))
+            assert cuts_of(compiled, data, arguments(SMALL)) == expected
 
 
 @pytest.mark.slow
@@ -62,7 +74,8 @@ def test_compiled_equals_reference_at_the_sizes_of_the_format() -> None:
     """The real sizes, on data with and without cut points of its own."""
     for kind in ("random", "zeros"):
         data = sample(kind, 150_000, 1)
-        assert cut(data, REAL) == reference.cut(data, *arguments(REAL))
+        expected = cuts_of(reference, data, arguments(REAL))
+        assert cuts_of(compiled, data, arguments(REAL)) == expected
 
 
 @pytest.mark.slow
@@ -75,9 +88,9 @@ def test_levels_cut_alike_at_the_sizes_of_the_format(level: str, kind: str) -> N
         for shift in (0, 1, 37):
             view = memoryview(data)[shift : shift + size]
             with at_level(compiled, "scalar"):
-                expected = compiled.cut(view, *arguments(REAL))
+                expected = cuts_of(compiled, view, arguments(REAL))
             with at_level(compiled, level):
-                assert compiled.cut(view, *arguments(REAL)) == expected
+                assert cuts_of(compiled, view, arguments(REAL)) == expected
 
 
 @pytest.mark.slow
@@ -88,8 +101,8 @@ def test_levels_equal_reference_in_windows_of_lanes(level: str) -> None:
     for kind in KINDS:
         data = sample(kind, 30_000, 3)
         with at_level(compiled, level):
-            found = compiled.cut(data, *arguments(params))
-        assert found == reference.cut(data, *arguments(params))
+            found = cuts_of(compiled, data, arguments(params))
+        assert found == cuts_of(reference, data, arguments(params))
 
 
 @pytest.mark.parametrize("kernel", [compiled, reference])
@@ -97,22 +110,23 @@ def test_levels_equal_reference_in_windows_of_lanes(level: str) -> None:
 def test_any_mask_is_served(kernel: ModuleType, mask: int) -> None:
     """Masks need not be the high bits; the empty one cuts at the minimum and never earlier."""
     data = sample("random", 3000, 5)
-    cuts = kernel.cut(data, SMALL.table, 64, 256, 1024, mask, mask)
-    assert cuts == reference.cut(data, SMALL.table, 64, 256, 1024, mask, mask)
+    masked = (SMALL.table, 64, 256, 1024, mask, mask)
+    cuts = cuts_of(kernel, data, masked)
+    assert cuts == cuts_of(reference, data, masked)
     if mask == 0:
         assert cuts == [*range(64, 3000, 64), 3000]
 
 
 @pytest.mark.parametrize("kernel", [compiled, reference])
 def test_spans_are_cut_one_by_one(kernel: ModuleType) -> None:
-    """A batch gives what `cut` gives for each span, as spans of the buffer; an empty span gives nothing."""
+    """A batch gives what the bytes of each span give alone, as spans of the buffer; an empty span gives nothing."""
     data = sample("text", 20_000, 2)
     spans = random_spans(len(data), [0, 1, 63, 64, 65, 1024, 5000, 0, 3000], 4)
     chunks, counts = kernel.cut_spans(data, spans, *arguments(SMALL))
     expected: list[int] = []
     expected_counts = []
     for start, end in zip(spans[::2], spans[1::2], strict=True):
-        cuts = reference.cut(data[start:end], *arguments(SMALL))
+        cuts = cuts_of(reference, data[start:end], arguments(SMALL))
         expected_counts.append(len(cuts))
         for begin, stop in zip([0, *cuts], cuts, strict=False):
             expected += (start + begin, start + stop)
@@ -138,7 +152,7 @@ def test_bad_spans_are_refused(kernel: ModuleType, spans: list[int]) -> None:
 def test_bad_sizes_are_refused(kernel: ModuleType, sizes: tuple[int, int, int]) -> None:
     """A minimum below the window would read before the chunk."""
     with pytest.raises(ValueError, match="sizes"):
-        kernel.cut(bytes(5000), SMALL.table, *sizes, 1, 1)
+        kernel.cut_spans(bytes(5000), array("Q", (0, 5000)), SMALL.table, *sizes, 1, 1)
 
 
 @pytest.mark.slow
@@ -150,10 +164,11 @@ def test_the_simd_demand_is_honoured() -> None:
     assert simd_of("gear", "avx512") == ("avx512" if "avx512" in LEVELS else None)
 
 
-def test_a_wrong_table_is_refused() -> None:
+@pytest.mark.parametrize("kernel", [compiled, reference])
+def test_a_wrong_table_is_refused(kernel: ModuleType) -> None:
     """A table that is too short is an error, not a read past its end."""
     with pytest.raises(ValueError, match="1024"):
-        compiled.cut(b"x" * 5000, b"short", 64, 256, 1024, 1, 1)
+        kernel.cut_spans(b"x" * 5000, array("Q", (0, 5000)), b"short", 64, 256, 1024, 1, 1)
 
 
 @pytest.mark.slow

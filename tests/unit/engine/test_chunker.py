@@ -2,12 +2,14 @@
 
 import random
 import struct
+from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.chunker import ChunkerParams, chunk_id, cut, keyed_table, table_words
+from cext import digest
+from engine.chunker import ChunkerParams, cut_spans, keyed_table, table_words
 from engine.errors import UsageError
 from engine.limits import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_NORMAL
 
@@ -19,6 +21,16 @@ REAL = ChunkerParams(keyed_table(KEY))
 def pieces(data: bytes, params: ChunkerParams) -> list[bytes]:
     ends = cut(data, params)
     return [data[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def cut(data: bytes, params: ChunkerParams) -> list[int]:
+    """Ends of the chunks of one part, strictly rising."""
+    chunks, counts = cut_spans(data, array("Q", (0, len(data))), params)
+    starts, ends = chunks[::2].tolist(), chunks[1::2].tolist()
+    assert counts.tolist() == [len(ends)]
+    assert starts == [0, *ends][: len(ends)]
+    assert ends == sorted(set(ends))
+    return ends
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -62,12 +74,14 @@ def test_zeros_are_cut_to_equal_chunks() -> None:
 
 
 def test_the_key_decides_the_cuts() -> None:
-    """Another key gives other cuts; the same key the same."""
+    """Another key gives other cuts and other ids; the same key the same."""
     data = random.Random(5).randbytes(1_000_000)
     other = ChunkerParams(keyed_table(b"o" * 32))
     assert cut(data, REAL) == cut(data, ChunkerParams(keyed_table(KEY)))
     assert cut(data, REAL) != cut(data, other)
-    assert chunk_id(data, KEY) != chunk_id(data, b"o" * 32)
+    whole = array("Q", (0, len(data)))
+    ours, others = digest.keyed(data, whole, KEY), digest.keyed(data, whole, b"o" * 32)
+    assert ours == digest.keyed(data, whole, KEY) != others
 
 
 def test_a_part_below_the_minimum_is_one_chunk() -> None:

@@ -31,7 +31,6 @@ from engine.pack import (
     padme,
     seal_tail,
 )
-from engine.parts import part_of
 from engine.run import decode_run, encode_run
 from engine.seal import ObjectClass, frame_cipher, open_object, seal_object
 from tests.fixtures import formats as f
@@ -92,7 +91,9 @@ row_strategy = st.builds(
     version=st.text(max_size=5),
     meta=st.binary(max_size=9),
     parts=st.lists(
-        st.builds(part_of, st.text(max_size=4), st.lists(st.tuples(chunk_ids, sizes), max_size=3)),
+        st.builds(
+            f.part_of, st.text(max_size=4), st.lists(st.tuples(chunk_ids, sizes), max_size=3)
+        ),
         max_size=3,
     ).map(tuple),
     removed=st.booleans(),
