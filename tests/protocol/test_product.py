@@ -33,6 +33,8 @@ from tests.fixtures.repositories import (
     row,
 )
 
+pytestmark = pytest.mark.slow
+
 NOW = CollectLimits(wait_s=0.0, poll_s=0.01, unused_share_max=1.0)
 OTHER = object_key("other")
 
