@@ -22,6 +22,7 @@ cdef extern from "mime.h" nogil:
         size_t count
         size_t room
     const char* mime_begin(const char* demand)
+    int mime_looks_like_mail(const uint8_t* text, size_t size)
     int mime_find(mime_bodies* bodies, const uint8_t* text, size_t size)
     uint8_t* mime_write(uint8_t* out, const uint8_t* text, size_t size, mime_body* bodies,
                         size_t* count)
@@ -50,6 +51,12 @@ simd = _begin()
 
 cdef inline const uint8_t* _start(const unsigned char[::1] view) noexcept:
     return &view[0] if view.shape[0] else <const uint8_t*> b""
+
+
+def looks_like_mail(data):
+    """Whether content begins as mail does: only then it is searched for bodies."""
+    cdef const unsigned char[::1] view = data
+    return bool(mime_looks_like_mail(_start(view), view.shape[0]))
 
 
 def split(data, spans):

@@ -5,7 +5,6 @@ Works on batches: one call for many parts, in kernels that hold no lock of the i
 step under a lock, so that two threads never store the same chunk twice.
 """
 
-import re
 import threading
 from array import array
 from collections.abc import Callable, Sequence
@@ -24,13 +23,6 @@ from repository.ambient import cores
 from repository.index import Index
 from repository.packer import Packer
 from repository.state import Usable
-
-_LOOKS_LIKE_MAIL = re.compile(rb"From |[!-9;-~]{1,77}:")
-
-
-def looks_like_mail(data: Buffer) -> bool:
-    """Whether content may have attachments to split: its first line begins a header field, or an mbox."""
-    return _LOOKS_LIKE_MAIL.match(data) is not None
 
 
 @dataclass(frozen=True, slots=True)

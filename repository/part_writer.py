@@ -6,9 +6,10 @@ from typing import Self
 
 from typing_extensions import Buffer
 
+from cext import mime
 from engine.errors import Conflict
 from engine.parts import Part
-from repository.intake import Intake, looks_like_mail
+from repository.intake import Intake
 from repository.packer import Packer
 
 PART_BUFFER_BYTES_MIN = 64 * 1024
@@ -55,7 +56,7 @@ class PartWriter:
         size = len(self._buffer)
         if self._held < size:
             return
-        is_mail = not self._references and looks_like_mail(self._buffer)  # split in one piece
+        is_mail = not self._references and mime.looks_like_mail(self._buffer)  # split in one piece
         if size < (MAIL_BUFFER_BYTES_MAX if is_mail else PART_BUFFER_BYTES):
             self._buffer += bytes(size)
         else:

@@ -41,6 +41,11 @@ class _Body:
     newline: int
 
 
+def looks_like_mail(data: Buffer) -> bool:
+    """Whether content begins as mail does: a header field name, or the "From " of mbox. Only then it is searched for bodies."""
+    return _MAIL.match(data) is not None
+
+
 def split(data: Buffer, spans: Buffer) -> "tuple[Buffer, array[int], array[int], list[bytes]]":
     """
     The stream form of spans of a buffer.
@@ -85,7 +90,7 @@ def _text(content: bytes, bodies: list[_Body]) -> bytes:
 
 def _bodies(content: bytes) -> list[_Body]:
     bodies: list[_Body] = []
-    if not _MAIL.match(content):
+    if not looks_like_mail(content):
         return bodies
     at = 0
     while empty := _BEHIND_EMPTY_LINE.search(content, at):

@@ -156,6 +156,47 @@ def test_every_generated_mail_comes_back() -> None:
         assert cut(content) == cut(content, reference)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_begins_as_mail_does(kernel: ModuleType) -> None:
+    """A name of 1 to 77 printing characters and a colon, or "From "; however little follows, in any buffer."""
+    for begins in (b"From ", b"From me", b"a:", b"Subject: x", b"!:", b"~:\n", b"n" * 77 + b":"):
+        assert kernel.looks_like_mail(begins) is True
+        assert kernel.looks_like_mail(memoryview(bytearray(b"x" + begins))[1:]) is True
+    for begins in (
+        b"",
+        b"From",
+        b"from me",
+        b"Froma",
+        b":",
+        b": x",
+        b"a",
+        b"a b: c",
+        b"n" * 78 + b":",
+    ):
+        assert kernel.looks_like_mail(begins) is False
+        assert kernel.looks_like_mail(memoryview(bytearray(b"x" + begins))[1:]) is False
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_byte_of_a_name_is_judged_alike(kernel: ModuleType) -> None:
+    """At the beginning, inside and before the colon; a name of no bytes is none."""
+    for byte in range(256):
+        one = bytes([byte])
+        for begins in (one, one + b":", one + b"ab:", b"a" + one + b"b:", one * 77 + b":"):
+            name, colon, _ = begins.partition(b":")
+            expected = bool(name and colon) and all(32 < each < 127 for each in name)
+            assert kernel.looks_like_mail(begins) is expected
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_does_not_begin_as_mail_does_is_not_split(kernel: ModuleType) -> None:
+    """`split` has the same opinion: one character more in the first name, and the body stays text."""
+    body = b": x\n\n" + b"\n".join(lines_of(attachment(5000), 76)) + b"\n"
+    for name in (b"n" * 77, b"n" * 78, b"a b", b"", b"From "):
+        _, recipe = cut(name + body, kernel)
+        assert bool(recipe) == kernel.looks_like_mail(name + body)
+
+
 @pytest.mark.slow
 def test_every_level_gives_the_same_bytes() -> None:
     """STRONGROOM_SIMD is a demand: the same result, or no import where the processor has no such level."""
