@@ -138,6 +138,7 @@ class RemoteStore:
         self._service = service
         self._address = address
         self._suffix_ranges = suffix_ranges
+        self._seen: set[str] = set()  # by `has`
         self._patience = patience
 
     # -- reading ---------------------------------------------------------------------------------
@@ -323,17 +324,24 @@ class RemoteStore:
             ambient.pause(pause)
 
     def has(self, name: str) -> bool:
-        """Whether a small object is there. It fails soon, not after long patience: the address may be wrong."""
+        """
+        Whether a small object that is never deleted is there.
 
-        def look() -> bool:
+        It fails soon, not after long patience: the address may be wrong.
+        """
+
+        def look() -> None:
             # not HEAD: only an answer with a body tells a missing bucket from a missing object
             obstore.get(self._clients.asking, name).bytes()
-            return True
 
+        if name in self._seen:
+            return True
         try:
-            return self._repeated(name, look, FIRST_CONTACT_REPETITIONS)
+            self._repeated(name, look, FIRST_CONTACT_REPETITIONS)
         except NotFound:
             return False
+        self._seen.add(name)
+        return True
 
     def local_folder(self) -> Path | None:
         """See BlobStore."""
