@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from blake3 import blake3
+
 from engine.errors import Conflict, NotFound, Unsupported, UsageError
 from engine.keys import KeySet, derive
 from repository.blobstore.locks import Lock, Lockable, LockStore, Version, lock_store
@@ -45,7 +47,7 @@ COLLECTED = (PACKS, RUNS, MANIFESTS, POINTS)
 LOCKED = (CONFIG, KEYS, LOCKS, *COLLECTED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-DriftKind = Literal["bucket", "unlocked", "short", "weaker", "hidden", "missing", "overwritten", "locked"]  # fmt: skip
+DriftKind = Literal["bucket", "unlocked", "short", "weaker", "hidden", "missing", "overwritten", "locked", "long"]  # fmt: skip
 Progress = Callable[[int, int], None]
 
 
@@ -160,8 +162,15 @@ class Immutability:
 
     # -- extending -------------------------------------------------------------------------------
 
-    def extend(self, dead: Collection[str]) -> ExtendReport:
-        """Bring every lock up to the promise, except those of objects that a generation calls dead."""
+    def extend(
+        self, dead: Collection[str], progress: Progress | None = None, *, everything: bool = False
+    ) -> ExtendReport:
+        """
+        Bring every lock up to the promise, except those of objects that a generation calls dead.
+
+        Args:
+            everything: also ask for the locks of what is so young that it got its lock for long enough when it was made.
+        """
         now = self.locks.now()
         self._days = self.days()
         lock = self.new_lock(now)
@@ -169,8 +178,10 @@ class Immutability:
         # what was made lately got its lock then: it need not be asked for
         made_with = timedelta(days=self.form.days) + SPARE - UPLOAD_TIME_MAX
         names = [v for v in self._latest() if is_locked_kind(v.name) and v.name not in dead]
-        old = [v.name for v in names if period_end(v.written + made_with) < due.until]
-        held = self._held(old)
+        asked = [
+            v.name for v in names if everything or period_end(v.written + made_with) < due.until
+        ]
+        held = self._held(asked, progress)
         short = {n: lock for n, found in held.items() if found is None or not found.covers(due)}
         return ExtendReport(
             self._days, len(names), self.locks.extend(short), lock.until.isoformat()
@@ -230,19 +241,28 @@ class Immutability:
         due = [lock for n, lock in held.items() if is_locked_kind(n) and n not in dead]
         ends = [lock.until for lock in due if lock is not None]
         report.locked_until = min(ends).isoformat() if ends else None
+        self._days = days
+        longest = self.new_lock(now).until
         for name, lock in held.items():
-            report.drifts += _drifts(name, lock, promised, is_dead=name in dead)
+            report.drifts += _drifts(name, lock, promised, longest, is_dead=name in dead)
         for name, versions in groups.items():
             if not is_locked_kind(name) or name in dead:
                 continue
             contents = sum(not version.is_deletion for version in versions)
-            if contents > 1:
+            if contents > 1 and not self._is_right(name, versions[0]):
                 report.drifts.append(Drift(name, "overwritten", f"{contents} versions"))
             if versions[0].is_deletion and contents:  # we delete versions and leave no markers
                 report.drifts.append(Drift(name, "hidden", "deleted, its versions are there"))
         gone = set(named) - held.keys() - {d.name for d in report.drifts if d.kind == "hidden"}
         report.drifts += [Drift(name, "missing", "named and not there") for name in sorted(gone)]
         return report
+
+    def _is_right(self, name: str, latest: Version) -> bool:
+        """Whether an object that was written again holds what its name says, as after a repair."""
+        if latest.is_deletion or not name.startswith((PACKS, RUNS, MANIFESTS)):
+            return False
+        stored = self.locks.read_version(latest, 0, latest.size)
+        return blake3(stored).hexdigest() == name.rpartition("/")[2]
 
     def _bucket_drifts(self) -> list[Drift]:
         state = self.locks.bucket_state()
@@ -256,9 +276,13 @@ class Immutability:
         return [Drift("", "bucket", text) for text in found]
 
 
-def _drifts(name: str, lock: Lock | None, promised: Lock, *, is_dead: bool) -> list[Drift]:
+def _drifts(
+    name: str, lock: Lock | None, promised: Lock, longest: datetime, *, is_dead: bool
+) -> list[Drift]:
     if not is_locked_kind(name):
         return [] if lock is None else [Drift(name, "locked", f"until {lock.until.isoformat()}")]
+    if lock is not None and lock.until > longest:
+        return [Drift(name, "long", f"until {lock.until.isoformat()}")]
     if is_dead or (lock is not None and lock.covers(promised)):
         return []
     if lock is None:
@@ -310,10 +334,12 @@ def require_immutable(repository: "Repository") -> Immutability:
     return repository.immutability
 
 
-def extend_locks(repository: "Repository") -> ExtendReport:
-    """Bring every lock of a repository up to the promise."""
+def extend_locks(
+    repository: "Repository", progress: Progress | None = None, *, everything: bool = False
+) -> ExtendReport:
+    """Bring every lock of a repository up to the promise, see `Immutability.extend`."""
     held = require_immutable(repository)
-    return held.extend(_released(repository))
+    return held.extend(_released(repository), progress, everything=everything)
 
 
 def audit_locks(repository: "Repository", progress: Progress | None = None) -> AuditReport:

@@ -36,7 +36,7 @@ class Lock:
         return Lock(mode, max(self.until, held.until))
 
 
-Policy = Callable[[str], Lock | None]  # name of a new object -> the lock it is made with
+Policy = Callable[[str], Lock | None]  # name of an object that is written -> its lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Lockable(Protocol):
 
     def locking(self, policy: Policy) -> BlobStore:
         """
-        The same objects; what is created under a name with a lock is locked from its first moment.
+        The same objects; what is written under a name with a lock is locked from its first moment.
 
         Its `delete` takes every version away. Locked: a lock still keeps one; run it again when that has ended.
         """

@@ -47,13 +47,13 @@ class VersionedMemoryStore(MemoryStore):
         """See BlobStore."""
         with self._turn:
             super().put_new(name, data)
-            self._note(name, bytes(data), self._policy(name) if self._policy else None)
+            self._note(name, bytes(data), self._lock_for(name))
 
     def replace(self, name: str, data: bytes, expected: str | None) -> str:
         """See BlobStore."""
         with self._turn:
             tag = super().replace(name, data, expected)
-            self._note(name, bytes(data), None)
+            self._note(name, bytes(data), self._lock_for(name))
             return tag
 
     def overwrite(self, name: str, data: bytes, lock: Lock | None = None) -> None:
@@ -71,6 +71,9 @@ class VersionedMemoryStore(MemoryStore):
                 return
             for version in [v for v in self.versions(name) if v.name == name]:
                 self.delete_version(version)
+
+    def _lock_for(self, name: str) -> Lock | None:
+        return self._policy(name) if self._policy else None
 
     def _note(self, name: str, data: bytes | None, lock: Lock | None) -> None:
         held = _Held(f"v{next(self._numbers)}", self._clock(), data, lock)

@@ -8,6 +8,7 @@ count too.
 
 import copy
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -114,15 +115,17 @@ class S3BlobStore(RemoteStore):
         self.place = place
         self._locked = lru_cache(LOCKED_CLIENTS_MAX)(locked)
         self._policy: Policy | None = None
-        self._own_locks: S3Locks | None = None
+        self._own_locks: list[S3Locks] = []  # one, shared with copies
+        self._making = threading.Lock()  # boto3 makes clients for one thread at a time
 
     def locks(self) -> "S3Locks":
         """See Lockable. boto3 takes long to import."""
-        if self._own_locks is None:
-            from repository.blobstore.locks_s3 import S3Locks
+        with self._making:
+            if not self._own_locks:
+                from repository.blobstore.locks_s3 import S3Locks
 
-            self._own_locks = S3Locks(self)
-        return self._own_locks
+                self._own_locks.append(S3Locks(self))
+            return self._own_locks[0]
 
     def locking(self, policy: Policy) -> "S3BlobStore":
         """See Lockable."""
@@ -131,7 +134,7 @@ class S3BlobStore(RemoteStore):
         return made
 
     def _client_for(self, name: str, mode: "PutMode", *, small: bool) -> "ObjectStore":
-        lock = self._policy(name) if self._policy and mode == "create" else None
+        lock = self._policy(name) if self._policy else None
         if lock is None:
             return super()._client_for(name, mode, small=small)
         return self._locked(lock)

@@ -61,7 +61,7 @@ def medium(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> M
 
 
 def test_what_is_created_under_the_policy_is_locked(medium: Medium) -> None:
-    """Objects are locked from their creation, by bytes and by spool, small and large; swapped ones and others are not."""
+    """Objects are locked from their creation, by bytes, spool and swap, small and large; others are not."""
     lock = medium.in_seconds(3600)
     store = medium.locking(lock)
     large = os.urandom(1_500_000)
@@ -71,6 +71,10 @@ def test_what_is_created_under_the_policy_is_locked(medium: Medium) -> None:
         spool.put("pack/large")
     store.put_new("other", b"x")
     store.replace("sess/cell", b"x", None)
+    tag = store.replace("pack/swapped", b"1", None)
+    store.replace("pack/swapped", b"2", tag)
+    for version in medium.versions("pack/swapped"):
+        assert medium.locks.lock_of("pack/swapped", version.version_id) == lock
     assert medium.locks.lock_of("pack/small") == lock
     assert medium.locks.lock_of("pack/large") == lock
     assert medium.locks.lock_of("other") is None

@@ -16,6 +16,7 @@ _MEANINGS = {
     "missing": "missing",
     "overwritten": "overwritten by somebody else",
     "locked": "locked and should not be",
+    "long": "locked for longer than we would",
 }
 
 
@@ -60,8 +61,15 @@ def extend(
     """Bring every lock up to the promise; collect does it too."""
     from repository.immutability import extend_locks
 
-    with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
-        report = extend_locks(opened)
+    with (
+        arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
+        progress_bar("asking for locks", quiet=json) as bar,
+    ):
+        report = extend_locks(
+            opened,
+            lambda done, todo: bar.update(done, todo, f"{done} objects"),
+            everything=True,
+        )
     if json:
         print_json(dataclasses.asdict(report))
     else:
@@ -87,7 +95,7 @@ def set_(
         held.require_more(days)
         if not dry_run:
             held.raise_days(days)
-            report = extend_locks(opened)
+            report = extend_locks(opened, everything=True)
     if json:
         print_json({"days_before": before, "days": days, "dry_run": dry_run})
     elif dry_run:

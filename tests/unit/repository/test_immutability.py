@@ -184,6 +184,7 @@ def test_an_audit_names_every_drift(world: World) -> None:
     """Unlocked, too short, weaker, overwritten, hidden, missing, locked by somebody, a bucket that was changed."""
     world.back_up({"a": noise(1), "b": noise(2)})
     world.back_up({"c": noise(3)})
+    world.back_up({"d": noise(4)})
     packs = world.names(PACKS)
     held = world.store._held
     held[packs[0]][-1].lock = None
@@ -192,6 +193,7 @@ def test_an_audit_names_every_drift(world: World) -> None:
     held[packs[1]][-1].lock = Lock("compliance", world.clock() + timedelta(days=1))
     held[packs[2]][-1].lock = Lock("governance", lock.until)
     world.store.overwrite(packs[3], b"others", lock)
+    world.store.overwrite(packs[4], world.store.get(packs[4]), lock)  # as a repair does
     run = world.names("run/")[0]
     opened = require_immutable(world.machine())
     world.store.delete(run)
@@ -199,6 +201,8 @@ def test_an_audit_names_every_drift(world: World) -> None:
     held.pop(manifest)
     cell = world.names(CELLS)[0]
     world.store.extend({cell: lock})
+    point = world.names("point/")[0]
+    world.store.extend({point: Lock("compliance", lock.until + timedelta(seconds=1))})
     world.store.state[0] = BucketState(versioning=False, object_lock=True, default_lock=True)
     report = opened.audit((), [manifest])
     found = {(drift.name, drift.kind) for drift in report.drifts}
@@ -211,7 +215,15 @@ def test_an_audit_names_every_drift(world: World) -> None:
         (run, "hidden"),
         (manifest, "missing"),
         (cell, "locked"),
+        (point, "long"),
     }
+    opened.extend(())
+    assert (
+        world.lock(packs[0]) is None
+    )  # it is young: it got its lock when it was made, one would think
+    opened.extend((), everything=True)
+    left = {drift.kind for drift in opened.audit((), []).drifts}
+    assert left == {"bucket", "overwritten", "hidden", "locked", "long"}
 
 
 def attack(world: World) -> None:
