@@ -10,8 +10,6 @@ without a store. Stored bytes are those of chunks that no earlier part has.
 
 import argparse
 import json
-import os
-import platform
 import random
 import statistics
 import sys
@@ -25,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 from blake3 import blake3
 
-from cext import implementation
+from benchmarks.conditions import conditions
 from engine.catalog import (
     columns_table,
     decode_catalog_part,
@@ -347,23 +345,6 @@ def cpu_seconds(call: Callable[[], object], rounds: int = 3) -> float:
         call()
         best = min(best, time.process_time() - before)
     return best
-
-
-def conditions(program: str) -> dict[str, str | int]:
-    """When, where and how a record was made."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return {
-        "when": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(("python -m benchmarks." + program, *sys.argv[1:])),
-        "python": platform.python_version(),
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count() or 0,
-        "kernels": implementation,
-    }
 
 
 def main() -> int:

@@ -11,8 +11,6 @@ and after.
 import argparse
 import itertools
 import json
-import os
-import platform
 import random
 import resource
 import shutil
@@ -21,10 +19,9 @@ import tempfile
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from cext import implementation
+from benchmarks.conditions import conditions
 from engine.catalog import columns_table, encode_single_parts
 from engine.keys import KdfCost
 from engine.manifest import ObjectKey
@@ -55,11 +52,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder)
     result = {
-        "when": datetime.now(UTC).date().isoformat(),
-        "command": "python -m benchmarks.collect_scale " + " ".join(sys.argv[1:]),
-        "python": platform.python_version(),
-        "cores": os.cpu_count() or 0,
-        "kernels": implementation,
+        **conditions("collect_scale"),
         "chunks": words.chunks,
         "points": words.points,
         "figures": figures,

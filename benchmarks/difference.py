@@ -17,7 +17,8 @@ import time
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.catalog_year import BEGIN_NS, conditions, rows_of_items
+from benchmarks.catalog_year import BEGIN_NS, rows_of_items
+from benchmarks.conditions import conditions
 from engine.keys import KdfCost
 from engine.manifest import ObjectKey, PointForm
 from repository import (

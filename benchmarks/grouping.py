@@ -21,7 +21,8 @@ from typing import Any
 
 import zstandard
 
-from benchmarks.catalog_year import conditions, cpu_seconds
+from benchmarks.catalog_year import cpu_seconds
+from benchmarks.conditions import conditions
 from benchmarks.datasets import SHARED, prepare, sorted_files
 from cext import digest, mime, spans
 from engine.chunker import ChunkerParams, cut_spans, keyed_table

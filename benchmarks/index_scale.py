@@ -13,7 +13,6 @@ import functools
 import json
 import multiprocessing
 import os
-import platform
 import random
 import shutil
 import struct
@@ -22,17 +21,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cext import implementation, runs
+from benchmarks.conditions import conditions
+from cext import runs
 from engine.frame import Codec, FrameInfo
-from engine.ids import ChunkId, ObjectId
+from engine.ids import ObjectId
 from engine.pack import DirectoryFrame
 from engine.run import RunPack, decode_run, encode_run
 from engine.seal import ObjectClass
-from repository.index import Index
+from repository.index import NOT_FOUND, FramePlace, Index
 
 CHUNK_BYTES = 64 * 1024
 FRAME_CHUNKS = 4
@@ -49,12 +48,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="index-", dir=words.scratch))
     try:
         result: dict[str, object] = {
-            "when": datetime.now(UTC).date().isoformat(),
-            "command": "python -m benchmarks.index_scale " + " ".join(sys.argv[1:]),
-            "python": platform.python_version(),
-            "processor": _processor(),
-            "cores": os.cpu_count() or 0,
-            "kernels": implementation,
+            **conditions("index_scale"),
             "chunks": words.chunks,
             "index": _index(folder / "index", words.chunks),
             "table": _table(min(words.chunks, RUN_CHUNKS)),
@@ -76,12 +70,6 @@ def _words() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, help="folder for the cache (default: temporary)")
     parser.add_argument("--record", type=Path)
     return parser.parse_args()
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _ids(run: int, count: int) -> bytes:
@@ -250,10 +238,17 @@ def _lookups(index: Index, counts: list[int]) -> Figures:
             for word, ask in (("absent", index.absent), ("find", index.find)):
                 rate = len(ids) / _seconds(functools.partial(_each, ask, batches))
                 figures[f"{word}_{kind}_per_s_in_batches_of_{size}"] = round(rate)
-        chunks = [ChunkId(chunk) for chunk in ids]
-        rate = len(ids) / _seconds(functools.partial(_each, index.locate, chunks), 1)
+        rate = len(ids) / _seconds(
+            functools.partial(_each, functools.partial(_locate, index), ids), 1
+        )
         figures[f"locate_{kind}_per_s"] = round(rate)
     return figures
+
+
+def _locate(index: Index, chunk: bytes) -> FramePlace | None:
+    """What a reader of one chunk asks: its frame as well."""
+    found = index.find(chunk)
+    return None if found.frames[0] == NOT_FOUND else found.place(found.frames[0])
 
 
 def _each(ask: Callable[[Any], object], asked: Sequence[Any]) -> None:

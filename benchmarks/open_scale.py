@@ -8,16 +8,14 @@ The runs are made up, 100 chunks each, and named by the commits of one cell, as 
 
 import argparse
 import json
-import os
-import platform
 import random
 import shutil
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.conditions import conditions
 from engine.commit import CellForm, CommitForm, encode
 from engine.frame import Codec, FrameInfo
 from engine.ids import ObjectId, WriterId
@@ -51,10 +49,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder)
     result = {
-        "when": datetime.now(UTC).date().isoformat(),
-        "command": "python -m benchmarks.open_scale " + " ".join(sys.argv[1:]),
-        "python": platform.python_version(),
-        "cores": os.cpu_count() or 0,
+        **conditions("open_scale"),
         "runs": words.runs,
         "figures": figures,
     }
