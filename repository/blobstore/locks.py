@@ -109,7 +109,7 @@ def lock_store(store: BlobStore) -> LockStore:
     """Versions and locks of a store. Unsupported(locks-unsupported)."""
     if not isinstance(store, Lockable):
         raise Unsupported(
-            f"{store.describe()} cannot lock objects: immutability needs an S3 bucket made with Object Lock",
+            f"{store.describe()} keeps no versions and locks of objects: use an S3 bucket made with Object Lock",
             code="locks-unsupported",
         )
     return store.locks()

@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import Conflict, Locked, NotFound, Unsupported
 from repository.blobstore.addresses import create_store
+from repository.blobstore.azure import open_azure
 from repository.blobstore.local import LocalStore
 from repository.blobstore.locks import (
     BucketState,
@@ -23,7 +24,7 @@ from repository.blobstore.locks import (
 from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.protocol import BlobStore
 from tests.fixtures.locks import Clock, locked_bucket
-from tests.fixtures.object_servers import ObjectServer
+from tests.fixtures.object_servers import ObjectServer, azure_environment
 
 KINDS = ["memory", pytest.param("s3", marks=pytest.mark.slow)]
 
@@ -178,8 +179,11 @@ def test_a_bucket_without_locks_says_so(
     assert (state.versioning, state.object_lock) == (False, False)
 
 
-def test_what_cannot_lock_says_so(tmp_path: Path) -> None:
-    """A local folder is Unsupported."""
-    with pytest.raises(Unsupported) as caught:
-        lock_store(LocalStore.create(tmp_path / "store"))
-    assert caught.value.code == "locks-unsupported"
+def test_what_cannot_lock_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local folder and Azure are Unsupported."""
+    for name, value in azure_environment(1).items():
+        monkeypatch.setenv(name, value)
+    for store in (LocalStore.create(tmp_path / "store"), open_azure("az://container/prefix")):
+        with pytest.raises(Unsupported) as caught:
+            lock_store(store)
+        assert caught.value.code == "locks-unsupported"

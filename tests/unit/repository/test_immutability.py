@@ -276,6 +276,27 @@ def test_an_attacker_takes_nothing_away(world: World, tmp_path: Path) -> None:
     assert state == remembered
 
 
+def test_an_attacker_with_the_keys_takes_nothing_away_either(world: World, tmp_path: Path) -> None:
+    """All points forgotten and collected again and again by somebody who may: they restore, also as of after it."""
+    first = world.back_up({"a": noise(1)})
+    world.days(1)
+    second = world.back_up({"a": noise(2), "b": noise(3)})
+    world.days(1)
+    before = world.clock()
+    world.days(1)
+    repository = world.machine()
+    repository.forget([first.id, second.id])
+    for _ in range(3):
+        assert repository.collect(limits=NOW).locked > 0
+        world.days(1)
+    assert repository.points() == []
+    for moment in (before, world.clock()):
+        with past(world, moment, tmp_path) as then:
+            assert [p.id for p in then.points()] == [first.id, second.id]
+            assert restored(then, then.point(first.id)) == {"a": noise(1)}
+            assert restored(then, then.point(second.id)) == {"a": noise(2), "b": noise(3)}
+
+
 def test_each_time_shows_what_was_there(world: World, tmp_path: Path) -> None:
     """As of a time only what was committed by then is shown; before the begin there is no repository."""
     world.days(1)
