@@ -7,7 +7,7 @@ that is not dead is locked for the promised days after each extension, and for S
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from engine.errors import Conflict, NotFound, Unsupported, UsageError
 from engine.keys import KeySet, derive
-from repository.blobstore.locks import Lock, Lockable, LockStore, Version, lock_store
+from repository.blobstore.locks import Lock, Lockable, LockStore, Progress, Version, lock_store
 from repository.blobstore.protocol import BlobStore
 from repository.layout import (
     CONFIG,
@@ -48,7 +48,10 @@ LOCKED = (CONFIG, KEYS, LOCKS, *COLLECTED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DriftKind = Literal["bucket", "unlocked", "short", "weaker", "hidden", "missing", "overwritten", "locked", "long"]  # fmt: skip
-Progress = Callable[[int, int], None]
+
+
+def _quiet(done: int, todo: int) -> None:
+    """No progress is shown."""
 
 
 def period_end(moment: datetime) -> datetime:
@@ -163,7 +166,7 @@ class Immutability:
     # -- extending -------------------------------------------------------------------------------
 
     def extend(
-        self, dead: Collection[str], progress: Progress | None = None, *, everything: bool = False
+        self, dead: Collection[str], progress: Progress = _quiet, *, everything: bool = False
     ) -> ExtendReport:
         """
         Bring every lock up to the promise, except those of objects that a generation calls dead.
@@ -181,18 +184,13 @@ class Immutability:
         asked = [
             v.name for v in names if everything or period_end(v.written + made_with) < due.until
         ]
-        held = self._held(asked, progress)
-        short = {n: lock for n, found in held.items() if found is None or not found.covers(due)}
-        return ExtendReport(
-            self._days, len(names), self.locks.extend(short), lock.until.isoformat()
-        )
+        extended = self.locks.extend(asked, lock, due, progress)
+        return ExtendReport(self._days, len(names), extended, lock.until.isoformat())
 
     def _latest(self) -> list[Version]:
         return [v for v in self.locks.versions("") if v.is_latest and not v.is_deletion]
 
-    def _held(
-        self, names: Iterable[str], progress: Progress | None = None
-    ) -> dict[str, Lock | None]:
+    def _held(self, names: Iterable[str], progress: Progress = _quiet) -> dict[str, Lock | None]:
         """Locks as the store tells them; names that have gone are left out."""
         todo = list(names)
         held: dict[str, Lock | None] = {}
@@ -207,8 +205,7 @@ class Immutability:
             for number, found in enumerate(threads.map(look, todo)):
                 if found is not None:
                     held[found[0]] = found[1]
-                if progress is not None:
-                    progress(number + 1, len(todo))
+                progress(number + 1, len(todo))
         return held
 
     def still_locked(self, names: Iterable[str]) -> set[str]:
@@ -219,7 +216,7 @@ class Immutability:
     # -- auditing --------------------------------------------------------------------------------
 
     def audit(
-        self, dead: Collection[str], named: Iterable[str], progress: Progress | None = None
+        self, dead: Collection[str], named: Iterable[str], progress: Progress = _quiet
     ) -> AuditReport:
         """
         Compare the store with the promise.
@@ -335,14 +332,14 @@ def require_immutable(repository: "Repository") -> Immutability:
 
 
 def extend_locks(
-    repository: "Repository", progress: Progress | None = None, *, everything: bool = False
+    repository: "Repository", progress: Progress = _quiet, *, everything: bool = False
 ) -> ExtendReport:
     """Bring every lock of a repository up to the promise, see `Immutability.extend`."""
     held = require_immutable(repository)
     return held.extend(_released(repository), progress, everything=everything)
 
 
-def audit_locks(repository: "Repository", progress: Progress | None = None) -> AuditReport:
+def audit_locks(repository: "Repository", progress: Progress = _quiet) -> AuditReport:
     """Compare the locks of a repository with the promise."""
     held = require_immutable(repository)
     released = _released(repository)

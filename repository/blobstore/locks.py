@@ -6,7 +6,7 @@ nobody at all, in mode `governance` nobody without a right of its own. A lock is
 ended is the store's decision; nothing here asks our clock.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
@@ -36,6 +36,7 @@ class Lock:
         return Lock(mode, max(self.until, held.until))
 
 
+Progress = Callable[[int, int], None]  # done, in all
 Policy = Callable[[str], Lock | None]  # name of an object that is written -> its lock
 
 
@@ -77,8 +78,18 @@ class LockStore(Protocol):
     def lock_of(self, name: str, version_id: str | None = None) -> Lock | None:
         """The lock of a version (None: of the latest one), None if it has none. NotFound."""
 
-    def extend(self, locks: Mapping[str, Lock]) -> int:
-        """Lock the latest version of each object at least like this; longer locks stay. How many changed. NotFound."""
+    def extend(
+        self,
+        names: Sequence[str],
+        lock: Lock,
+        least: Lock | None = None,
+        progress: Progress = lambda done, todo: None,
+    ) -> int:
+        """
+        Lock the latest version of each object like `lock`, unless it is locked like `least` (by default `lock`) already.
+
+        Longer locks stay; names that are gone are left out. How many changed.
+        """
 
     def versions(self, prefix: str) -> Iterator[Version]:
         """Versions and deletion markers of names that begin with `prefix`: by name, of each from the latest to the first."""

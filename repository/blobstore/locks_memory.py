@@ -3,13 +3,13 @@
 import copy
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from engine.errors import Locked, NotFound
-from repository.blobstore.locks import BucketState, Lock, Policy, Version
+from repository.blobstore.locks import BucketState, Lock, Policy, Progress, Version
 from repository.blobstore.memory import MemoryStore
 from repository.blobstore.names import checked_name
 
@@ -111,13 +111,23 @@ class VersionedMemoryStore(MemoryStore):
         with self._turn:
             return self._find(name, version_id).lock
 
-    def extend(self, locks: Mapping[str, Lock]) -> int:
+    def extend(
+        self,
+        names: Sequence[str],
+        lock: Lock,
+        least: Lock | None = None,
+        progress: Progress = lambda done, todo: None,
+    ) -> int:
         """See LockStore."""
         changed = 0
         with self._turn:
-            for name, lock in locks.items():
-                held = self._find(name, None)
-                if held.lock is None or not held.lock.covers(lock):
+            for number, name in enumerate(names):
+                progress(number + 1, len(names))
+                try:
+                    held = self._find(name, None)
+                except NotFound:
+                    continue
+                if held.lock is None or not held.lock.covers(least or lock):
                     held.lock = lock.over(held.lock)
                     changed += 1
         return changed

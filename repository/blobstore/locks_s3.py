@@ -5,7 +5,7 @@ Bytes travel through obstore all the same: new objects with the headers of a loc
 """
 
 import email.utils
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -14,8 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from engine.errors import BackupError, Denied, Locked
-from repository.blobstore.locks import BucketState, Lock, LockMode, Version
+from engine.errors import BackupError, Denied, Locked, NotFound
+from repository.blobstore.locks import BucketState, Lock, LockMode, Progress, Version
 from repository.blobstore.refusals import Answer, translated
 from repository.blobstore.s3 import SERVICE, S3BlobStore
 
@@ -80,14 +80,28 @@ class S3Locks:
         mode, until = found.get("ObjectLockMode"), found.get("ObjectLockRetainUntilDate")
         return None if not mode or until is None else Lock(_MODES[mode], until.astimezone(UTC))
 
-    def extend(self, locks: Mapping[str, Lock]) -> int:
+    def extend(
+        self,
+        names: Sequence[str],
+        lock: Lock,
+        least: Lock | None = None,
+        progress: Progress = lambda done, todo: None,
+    ) -> int:
         """See LockStore."""
+        changed = 0
         with ThreadPoolExecutor(CALLS_AT_ONCE, "lock") as threads:
-            return sum(threads.map(lambda pair: self._extend(*pair), locks.items()))
+            extended = threads.map(lambda name: self._extend(name, lock, least or lock), names)
+            for number, has_changed in enumerate(extended):
+                changed += has_changed
+                progress(number + 1, len(names))
+        return changed
 
-    def _extend(self, name: str, lock: Lock) -> bool:
-        held = self.lock_of(name)
-        if held is not None and held.covers(lock):
+    def _extend(self, name: str, lock: Lock, least: Lock) -> bool:
+        try:
+            held = self.lock_of(name)
+        except NotFound:
+            return False
+        if held is not None and held.covers(least):
             return False
         longer = lock.over(held)
         retention = {"Mode": longer.mode.upper(), "RetainUntilDate": longer.until}

@@ -93,14 +93,13 @@ def test_locks_only_grow(medium: Medium, mode: LockMode) -> None:
     store = medium.locking(first)
     store.put_new("pack/a", b"1")
     store.put_new("bare", b"2")
-    assert medium.locks.extend({"pack/a": later, "bare": later}) == 2
-    assert medium.locks.extend({"pack/a": first, "bare": later}) == 0
+    assert medium.locks.extend(["pack/a"], later, least=first) == 0
+    assert medium.locks.extend(["pack/a", "bare", "absent"], later, least=later) == 2
+    assert medium.locks.extend(["pack/a", "bare"], first) == 0
     assert medium.locks.lock_of("pack/a") == later == medium.locks.lock_of("bare")
     longest = medium.in_seconds(9000, "governance")
-    medium.locks.extend({"pack/a": longest})
+    medium.locks.extend(["pack/a"], longest)
     assert medium.locks.lock_of("pack/a") == Lock(mode, longest.until)
-    with pytest.raises(NotFound):
-        medium.locks.extend({"absent": later})
 
 
 @pytest.mark.parametrize("mode", ["compliance", "governance"])

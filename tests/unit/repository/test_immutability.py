@@ -200,9 +200,9 @@ def test_an_audit_names_every_drift(world: World) -> None:
     manifest = world.names("manifest/")[0]
     held.pop(manifest)
     cell = world.names(CELLS)[0]
-    world.store.extend({cell: lock})
+    world.store.extend([cell], lock)
     point = world.names("point/")[0]
-    world.store.extend({point: Lock("compliance", lock.until + timedelta(seconds=1))})
+    world.store.extend([point], Lock("compliance", lock.until + timedelta(seconds=1)))
     world.store.state[0] = BucketState(versioning=False, object_lock=True, default_lock=True)
     report = opened.audit((), [manifest])
     found = {(drift.name, drift.kind) for drift in report.drifts}
