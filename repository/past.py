@@ -2,10 +2,11 @@
 A repository as it was at a time, for restore after an attack: read from the versions that the store kept.
 
 Everything that lay in the store then counts: points, manifests and runs that cells and generations of that time name, and
-those that none names. So it opens too when cells and generations are gone, which nothing locks. What collections had dropped
-or was not yet committed is shown as well, as far as it is there. What this machine has seen since is neither asked nor changed.
+those that none names. So it opens too when cells and generations are gone or garbage, which nothing locks. What was forgotten
+or not yet committed is shown as well, as far as it is there. What this machine has seen since is neither asked nor changed.
 """
 
+import re
 import tempfile
 from dataclasses import replace as replaced
 from datetime import datetime
@@ -14,17 +15,22 @@ from pathlib import Path
 import msgspec
 
 from engine.commit import GENERATION_ZERO
-from engine.errors import Corruption, NotFound
+from engine.errors import Corruption, NotFound, Unsupported, UsageError
+from engine.manifest import PointForm
 from engine.run import decode_run
 from repository.blobstore.asof import AsOfStore
 from repository.blobstore.locks import lock_store
 from repository.blobstore.protocol import BlobStore
 from repository.keyring import Keyring
 from repository.layout import MANIFESTS, PACKS, POINTS, RUNS, pack_name
+from repository.points import Damaged, in_order
 from repository.repository import Repository, open_keys
 from repository.settings import ConfigForm, Places
 from repository.state import State, read_state, state_of
 from repository.unlocking import Credential
+
+_ID = re.compile(r"[0-9a-f]{64}")
+_FORMS = {MANIFESTS: _ID, RUNS: _ID, POINTS: re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")}
 
 
 class PastRepository(Repository):
@@ -46,15 +52,17 @@ class PastRepository(Repository):
         super().close()
         self._memory.cleanup()
 
+    def points(self, damaged: Damaged | None = None) -> list[PointForm]:
+        """All restore points of then, forgotten ones too. See Repository."""
+        found = self.read_points(self.state.points, {} if damaged is None else damaged)
+        return in_order(found.values())
+
     def _read_state(self) -> State:
         try:
             generation = read_state(self.store, self.keys, self.uuid).generation
-        except (Corruption, NotFound):
-            generation = GENERATION_ZERO
-        names = {
-            prefix: tuple(blob.name.removeprefix(prefix) for blob in self.store.list(prefix))
-            for prefix in (MANIFESTS, RUNS, POINTS)
-        }
+        except (Corruption, NotFound, Unsupported, UsageError):
+            generation = GENERATION_ZERO  # somebody changed what nothing locks
+        names = {prefix: self._named(prefix, form) for prefix, form in _FORMS.items()}
         everything = msgspec.structs.replace(
             generation,
             manifests=names[MANIFESTS],
@@ -65,6 +73,11 @@ class PastRepository(Repository):
             dead=(),
         )
         return state_of({}, everything, frozenset(self._gone(names[RUNS])))
+
+    def _named(self, prefix: str, form: re.Pattern[str]) -> tuple[str, ...]:
+        """What lies below a prefix; what nobody of us named so is left out."""
+        found = (blob.name.removeprefix(prefix) for blob in self.store.list(prefix))
+        return tuple(name for name in found if form.fullmatch(name))
 
     def _gone(self, runs: tuple[str, ...]) -> set[str]:
         """Packs that runs mention and that were not there: old runs, of which merged ones took the place, mention some."""

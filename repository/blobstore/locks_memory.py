@@ -11,7 +11,6 @@ from typing import Self
 from engine.errors import Locked, NotFound
 from repository.blobstore.locks import BucketState, Lock, Policy, Progress, Version
 from repository.blobstore.memory import MemoryStore
-from repository.blobstore.names import checked_name
 
 
 @dataclass(slots=True)
@@ -59,7 +58,7 @@ class VersionedMemoryStore(MemoryStore):
     def overwrite(self, name: str, data: bytes, lock: Lock | None = None) -> None:
         """A write without a condition, as a medium takes it from anybody."""
         with self._turn:
-            self.objects[checked_name(name)] = data
+            self.objects[name] = data
             self._note(name, data, lock)
 
     def delete(self, name: str) -> None:

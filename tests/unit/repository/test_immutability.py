@@ -276,6 +276,25 @@ def test_an_attacker_takes_nothing_away(world: World, tmp_path: Path) -> None:
     assert state == remembered
 
 
+def test_a_moment_within_an_attack_restores_too(world: World, tmp_path: Path) -> None:
+    """Garbage under every kind of name, cells of a newer format, forgets and marks: the points of before still restore."""
+    point = world.back_up({"a": noise(1)})
+    world.machine().collect(limits=NOW)
+    cell = world.names(CELLS)[0]
+    newer = bytearray(world.store.get(cell))
+    newer[8] = 99
+    world.store.overwrite(cell, bytes(newer))
+    zeros = "0" * 64
+    for name in ("run/x", "manifest/x", "point/x", "pack/x", "gc/x", "sess/X", "forget/x", "lock/x",
+                 f"run/{zeros}", f"manifest/{zeros}", f"point/{zeros[:16]}-{zeros[:16]}",
+                 f"forget/{zeros[:32]}", f"damaged/{world.names(PACKS)[0]}"):  # fmt: skip
+        world.store.overwrite(name, b"garbage")
+        world.days(0.1)
+        with past(world, world.clock(), tmp_path) as then:
+            assert [p.id for p in then.points()] == [point.id], name
+            assert restored(then, then.point(point.id)) == {"a": noise(1)}
+
+
 def test_an_attacker_with_the_keys_takes_nothing_away_either(world: World, tmp_path: Path) -> None:
     """All points forgotten and collected again and again by somebody who may: they restore, also as of after it."""
     first = world.back_up({"a": noise(1)})
