@@ -1,10 +1,15 @@
 """Every lock store keeps the protocol of repository/blobstore/locks.py: the fake in memory, and S3 (SeaweedFS)."""
 
+import base64
+import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -23,8 +28,9 @@ from repository.blobstore.locks import (
 )
 from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.protocol import BlobStore
+from repository.blobstore.s3 import open_s3
 from tests.fixtures.locks import Clock, locked_bucket
-from tests.fixtures.object_servers import ObjectServer, azure_environment
+from tests.fixtures.object_servers import ObjectServer, azure_environment, s3_environment
 
 KINDS = ["memory", pytest.param("s3", marks=pytest.mark.slow)]
 
@@ -186,3 +192,43 @@ def test_what_cannot_lock_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(Unsupported) as caught:
             lock_store(store)
         assert caught.value.code == "locks-unsupported"
+
+
+class _Sink(BaseHTTPRequestHandler):
+    """Takes every write and keeps its headers."""
+
+    headers_seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_lock_travels_signed_and_with_a_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amazon takes a lock only in signed headers and with a checksum of the content; what is not locked carries neither."""
+    _Sink.headers_seen.clear()
+    with HTTPServer(("127.0.0.1", 0), _Sink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in s3_environment(server.server_port).items():
+            monkeypatch.setenv(name, value)
+        lock = Lock("governance", datetime(2030, 1, 3, tzinfo=UTC))
+        store = open_s3("s3://bucket/x").locking(lambda name: lock if name == "pack/a" else None)
+        store.put_new("pack/a", b"content")
+        store.put_new("other", b"content")
+        server.shutdown()
+    locked, free = _Sink.headers_seen
+    assert locked["x-amz-object-lock-mode"] == "GOVERNANCE"
+    assert locked["x-amz-object-lock-retain-until-date"] == "2030-01-03T00:00:00Z"
+    digest = base64.b64encode(hashlib.sha256(b"content").digest()).decode()
+    assert locked["x-amz-checksum-sha256"] == digest
+    signed = locked["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    assert {name for name in locked if name.startswith("x-amz-")} <= set(signed)
+    assert locked["if-none-match"] == "*"
+    assert not [name for name in free if "lock" in name or "checksum" in name]
