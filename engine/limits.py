@@ -27,7 +27,7 @@ PARITY_SLICE_BYTES = 64 * KIB
 PARITY_SLICE_BYTES_MIN = 128
 
 RUN_CHUNKS_MAX = 1 << 20
-RUN_MERGED_CHUNKS_MAX = 1 << 22  # of a run that a collector merged; with its frames it fits in one object
+RUN_MERGED_CHUNKS_MAX = 1 << 22  # merged by a collector; with its frames it fits in one object
 OBJECT_PLAIN_BYTES_MAX = 256 * MIB  # a sealed single-frame object, decompressed
 
 CATALOG_PARTS_PER_LEVEL_MAX = 8
