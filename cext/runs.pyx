@@ -127,7 +127,7 @@ def gather_ids(const unsigned char[::1] refs):
 
 
 def part_references(const unsigned char[::1] values, const int[::1] offsets):
-    """The references in packed parts, joined; value i lies between offsets i and i + 1. ValueError."""
+    """The references in packed parts, joined; value i lies between offsets i, i + 1. ValueError."""
     cdef Py_ssize_t count = offsets.shape[0] - 1, i
     cdef const uint8_t* source = _start(values)
     cdef int64_t size, total = 0
