@@ -1,7 +1,8 @@
 """Plain text out of HTML: for descriptions, and for readers that show no HTML."""
 
 import re
-from html.parser import HTMLParser
+
+from proxy.converters.html_tokens import Tag, tokens
 
 __all__ = ["plain_text"]
 
@@ -17,51 +18,61 @@ LINK_SCHEMES = ("http://", "https://", "mailto:")
 
 def plain_text(html: str) -> str:
     """The text of a page: paragraphs on lines of their own, addresses of links behind their text."""
-    parser = _Text()
-    parser.feed(html)
-    parser.close()
-    lines = [line.strip() for line in "".join(parser.pieces).split("\n")]
+    reader = _Text()
+    for token in tokens(html):
+        if isinstance(token, str):
+            reader.add_text(token)
+        elif token.closing:
+            reader.close(token.name)
+        else:
+            reader.open(token)
+    lines = [line.strip() for line in "".join(reader.pieces).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
-class _Text(HTMLParser):
+def _bare(href: str) -> str:
+    return href.removeprefix("mailto:").rstrip("/")
+
+
+class _Text:
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._silent = 0
         self._preformatted = 0
-        self._links: list[tuple[str, int]] = []
+        self._link = ("", 0)  # its address, and where its text begins
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in SILENT:
+    def open(self, tag: Tag) -> None:
+        """A start tag."""
+        if tag.name in SILENT:
             self._silent += 1
-        elif tag == "body":
+        elif tag.name == "body":
             self._silent = 0  # a head that was never closed ends here
-        elif tag == "br":
+        elif tag.name == "br":
             self.pieces.append("\n")
-        elif tag in ("td", "th"):
+        elif tag.name in ("td", "th"):
             self.pieces.append(" ")
-        elif tag in BLOCKS:
-            self._break("- " if tag == "li" else "")
-        elif tag == "a":
-            href = dict(attrs).get("href") or ""
-            self._links.append((href if href.startswith(LINK_SCHEMES) else "", len(self.pieces)))
-        self._preformatted += tag == "pre"
+        elif tag.name in BLOCKS:
+            self._break("- " if tag.name == "li" else "")
+        elif tag.name == "a":
+            href = tag.attributes.get("href", "")
+            self._link = (href if href.startswith(LINK_SCHEMES) else "", len(self.pieces))
+        self._preformatted += tag.name == "pre"
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in SILENT:
+    def close(self, name: str) -> None:
+        """An end tag."""
+        if name in SILENT:
             self._silent = max(0, self._silent - 1)
-        elif tag in BLOCKS:
+        elif name in BLOCKS:
             self._break("")
-        elif tag == "a" and self._links:
-            href, start = self._links.pop()
-            shown = "".join(self.pieces[start:])
-            if href and href.removeprefix("mailto:").rstrip("/") not in shown:
+        elif name == "a":
+            (href, start), self._link = self._link, ("", 0)
+            if href and _bare(href) not in "".join(self.pieces[start:]):
                 self.pieces.append(f" <{href}>")
-        if tag == "pre":
+        if name == "pre":
             self._preformatted = max(0, self._preformatted - 1)
 
-    def handle_data(self, data: str) -> None:
+    def add_text(self, data: str) -> None:
+        """Words, with spaces as HTML counts them."""
         if not self._silent:
             self.pieces.append(data if self._preformatted else SPACES.sub(" ", data))
 
