@@ -7,7 +7,7 @@ Internet address (names of Exchange's directory) become empty groups, RFC 6854, 
 
 from collections.abc import Iterator, Sequence
 from email.header import Header
-from email.message import EmailMessage, MIMEPart
+from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr
@@ -197,8 +197,7 @@ def _attach_item(content: EmailMessage, name: str, item: Members, depth: int) ->
             vcard(item), maintype="text", subtype="vcard", filename=f"{name}.vcf"
         )
     elif kind in ("", "message", "eventmessage", "eventmessagerequest", "eventmessageresponse"):
-        parser = BytesParser(MIMEPart, policy=POLICY)
-        message = parser.parsebytes(rebuilt_mime(item, inner, depth + 1))
+        message = BytesParser(policy=POLICY).parsebytes(rebuilt_mime(item, inner, depth + 1))
         content.add_attachment(message, filename=f"{name}.eml")
     else:
         return False

@@ -112,7 +112,9 @@ def _collect(part: Message, letter: Letter, depth: int) -> None:
     if content_id and kind.startswith("image/") and content is not None:
         letter.pictures[content_id] = (kind, content)
     if kind == "message/rfc822" and isinstance(payload, list) and payload:
-        name = name or _header(payload[0], "Subject")
+        name = name or (
+            _header(inner, "Subject") if isinstance(inner := payload[0], Message) else ""
+        )
     size = len(content) if content is not None else None
     letter.enclosures.append(Enclosure(name or "(no name)", kind, size, content_id))
 
@@ -136,7 +138,7 @@ def _readable(part: Message) -> str:
         return "html"
     payload = part.get_payload()
     if kind.startswith("multipart/") and isinstance(payload, list):
-        inner = [_readable(one) for one in payload]
+        inner = [_readable(one) for one in payload if isinstance(one, Message)]
         return "html" if "html" in inner else next(filter(None, inner), "")
     return "text" if kind == "text/plain" else ""
 
@@ -160,6 +162,10 @@ def _text(part: Message) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return content.decode("cp1252", "replace")
+
+
+def _subject(part: object) -> str:
+    return _header(part, "Subject") if isinstance(part, Message) else ""
 
 
 def _name(part: Message) -> str:
