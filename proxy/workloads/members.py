@@ -6,14 +6,25 @@ rendered anew. Only whole members are left out, or added.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 
-__all__ = ["Members", "decode_lenient", "decode_members", "encode_members", "pick", "without"]
+__all__ = [
+    "Members",
+    "array",
+    "decode_lenient",
+    "decode_members",
+    "encode_members",
+    "pick",
+    "without",
+    "without_links",
+]
 
 Members = dict[str, msgspec.Raw]
+
+LINKS = ("@odata.context", "@odata.associationLink", "@odata.navigationLink", "@odata.nextLink")
 
 T = TypeVar("T")
 
@@ -39,6 +50,16 @@ def encode_members(members: Mapping[str, bytes | msgspec.Raw]) -> bytes:
 def without(members: Members, names: Collection[str]) -> Members:
     """All members but some."""
     return {name: value for name, value in members.items() if name not in names}
+
+
+def without_links(members: Members) -> Members:
+    """All members but those that say where the service has the object and what is below it."""
+    return {name: value for name, value in members.items() if not name.endswith(LINKS)}
+
+
+def array(values: Iterable[bytes]) -> msgspec.Raw:
+    """The array of these values."""
+    return msgspec.Raw(b"[" + b",".join(values) + b"]")
 
 
 def pick(members: Members, names: Collection[str]) -> dict[str, object]:
