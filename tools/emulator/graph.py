@@ -24,6 +24,7 @@ from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
 from tools.emulator.odata import option
 from tools.emulator.reply import Reply, json_reply
+from tools.emulator.route import Route
 
 _GZIP_FROM = 1400  # bytes; smaller bodies fit a packet anyway
 _UNKNOWN = "(no such route)"
@@ -71,7 +72,7 @@ class Graph:
         services.ledger.finish(template, reply.status, len(reply.body), cost)
         return reply
 
-    async def _metered(self, route: routing.Route, call: Call, cost: int) -> Reply:
+    async def _metered(self, route: Route, call: Call, cost: int) -> Reply:
         """Run the handler once the throttle has admitted the call."""
         services = self._services
         headers: dict[str, str] = {}
@@ -92,7 +93,7 @@ class Graph:
         reply.headers.update(headers)
         return reply
 
-    def _authorize(self, route: routing.Route, headers: Mapping[str, str]) -> None:
+    def _authorize(self, route: Route, headers: Mapping[str, str]) -> None:
         """401 without a good access token, 403 when its roles do not allow the call."""
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -144,7 +145,7 @@ class Graph:
             reply.headers["Content-Encoding"] = "gzip"
 
 
-def _units(route: routing.Route, call: Call) -> int:
+def _units(route: Route, call: Call) -> int:
     """Resource units of the call, 0 for Exchange, which counts requests."""
     if route.service == "mail":
         return 0

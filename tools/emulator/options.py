@@ -13,6 +13,9 @@ BACKUP_ROLES = (
     "Organization.Read.All",
     "Mail.Read",
     "MailboxSettings.Read",
+    "Calendars.Read",
+    "Contacts.Read",
+    "Tasks.Read.All",
     "Files.Read.All",
     "Sites.Read.All",
 )

@@ -5,18 +5,18 @@ Double slashes collapse; segments match whatever their case; `users('id')` is `u
 `microsoft.graph.delta` and `delta()` are `delta`; `root:/a/b:/children` names an item by its path.
 """
 
-import dataclasses
 import re
-from collections.abc import Awaitable, Callable
-from typing import Literal
 from urllib.parse import unquote
 
-from tools.emulator import drive_routes, mail_routes, user_routes
-from tools.emulator.call import Call
-from tools.emulator.reply import Reply
-
-Service = Literal["mail", "files", "identity"]
-Handler = Callable[[Call], Awaitable[Reply]]
+from tools.emulator import (
+    calendar_routes,
+    contact_routes,
+    drive_routes,
+    mail_routes,
+    task_routes,
+    user_routes,
+)
+from tools.emulator.route import Route
 
 _DELTA_FORM = re.compile(r"^(?:microsoft\.graph\.)?delta\(token='(.*)'\)$", re.I | re.S)
 _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
@@ -27,21 +27,6 @@ _MAIL_BASIC = ("Mail.ReadBasic.All", "Mail.ReadBasic", *_MAIL)
 _FILES = ("Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All")
 _ORG = ("Organization.Read.All", "Organization.ReadWrite.All", *_USERS)
 _SITES = ("Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Route:
-    """One call: its template, who answers, which service meters it, which roles allow it."""
-
-    template: str
-    handler: Handler
-    service: Service
-    roles: tuple[str, ...]
-    units: int = 1
-
-    @property
-    def segments(self) -> tuple[str, ...]:
-        return tuple(self.template.strip("/").split("/"))
 
 
 def _mail() -> list[Route]:
@@ -94,6 +79,9 @@ ROUTES = [
     Route("/sites/root", drive_routes.site_root, "files", _SITES),
     *_mail(),
     *_files(),
+    *calendar_routes.ROUTES,
+    *contact_routes.ROUTES,
+    *task_routes.ROUTES,
 ]
 
 
