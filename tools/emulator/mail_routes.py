@@ -24,6 +24,7 @@ from tools.emulator.mailbox import Folder, Message
 from tools.emulator.mime_reader import Attachment
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, content_reply, json_reply
+from tools.emulator.route import Route
 
 
 def _view(call: Call) -> View:
@@ -225,3 +226,35 @@ async def attachment_content(call: Call) -> Reply:
         etag,
         None,
     )
+
+
+_READ = ("Mail.Read", "Mail.ReadWrite")
+_READ_BASIC = ("Mail.ReadBasic.All", "Mail.ReadBasic", *_READ)
+
+
+def _routes() -> list[Route]:
+    user = "/users/{user}"
+    folder = user + "/mailFolders/{folder}"
+    routes = [
+        Route(user + "/mailFolders", list_folders, "mail", _READ_BASIC),
+        Route(user + "/mailFolders/delta", folders_delta, "mail", _READ_BASIC),
+        Route(folder, get_folder, "mail", _READ_BASIC),
+        Route(folder + "/childFolders", list_folders, "mail", _READ_BASIC),
+        Route(folder + "/messages", list_messages, "mail", _READ_BASIC),
+        Route(folder + "/messages/delta", messages_delta, "mail", _READ_BASIC),
+        Route(user + "/messages", list_messages, "mail", _READ_BASIC),
+    ]
+    for above in (user, folder):
+        one = above + "/messages/{message}"
+        many = one + "/attachments"
+        routes += [
+            Route(one, get_message, "mail", _READ),
+            Route(one + "/$value", message_mime, "mail", _READ),
+            Route(many, list_attachments, "mail", _READ),
+            Route(many + "/{attachment}", get_attachment, "mail", _READ),
+            Route(many + "/{attachment}/$value", attachment_content, "mail", _READ),
+        ]
+    return routes
+
+
+ROUTES = _routes()
