@@ -112,9 +112,7 @@ def _collect(part: Message, letter: Letter, depth: int) -> None:
     if content_id and kind.startswith("image/") and content is not None:
         letter.pictures[content_id] = (kind, content)
     if kind == "message/rfc822" and isinstance(payload, list) and payload:
-        name = name or (
-            _header(inner, "Subject") if isinstance(inner := payload[0], Message) else ""
-        )
+        name = name or _subject(payload[0])
     size = len(content) if content is not None else None
     letter.enclosures.append(Enclosure(name or "(no name)", kind, size, content_id))
 

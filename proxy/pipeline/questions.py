@@ -36,10 +36,14 @@ MEDIA_TYPES = {
     "vcf": "text/vcard",
 }
 ITS_OWN = frozenset({"native", "eml"})  # an item as it is
-SINGLE = frozenset(
-    {"mbox", "ics", "vcf", "html", "json", "csv"}
-)  # one file needs no archive around it
-DETAILS = frozenset({"from", "received", "attachments", "isRead", "draft", "note", "hidden"})
+SINGLE = frozenset({"mbox", "ics", "vcf", "html", "json", "csv"})  # no archive around one file
+DETAILS = frozenset(
+    {
+        *("from", "received", "attachments", "isRead", "draft", "note", "hidden"),
+        *("start", "end", "all_day", "recurring", "cancelled", "organizer"),
+        *("email", "company", "photo", "status", "due"),
+    }
+)
 
 
 class Questions:
