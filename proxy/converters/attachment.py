@@ -24,7 +24,7 @@ class Attachment:
         name: never empty. media_type: "type/subtype", lower case.
         content: its bytes, which may be none at all (b""); None: they were not kept or are elsewhere.
         link: where a cloud attachment is. content_id: by which HTML shows it, without angle brackets.
-        item: members of an attached item of Exchange that came as JSON.
+        item: members of an attached item of Exchange, where they came as JSON.
         owner: id of the item it belongs to: of a series' exception, not the series'; "" for the item itself.
     """
 
@@ -48,9 +48,13 @@ def attachment_of(members: Members, content: bytes | None, owner: str = "") -> A
     if content is None:
         content = _decoded(members.get("contentBytes"))
     item = members.get("item")
+    name, kind = line(members.get("name")) or NAMELESS, media_type(members.get("contentType"))
+    if content is not None and text(members.get("@odata.type")).endswith("itemAttachment"):
+        kind, ending = _form_of_item(content)
+        name += ending
     return Attachment(
-        name=line(members.get("name")) or NAMELESS,
-        media_type=media_type(members.get("contentType")),
+        name=name,
+        media_type=kind,
         content=content,
         link=line(members.get("sourceUrl")),
         content_id=line(members.get("contentId")).strip("<>"),
@@ -69,6 +73,16 @@ def media_type(value: Any) -> str:
     """A media type without parameters; what is none becomes application/octet-stream."""
     found = text(value).partition(";")[0].strip().lower()
     return found if _MEDIA_TYPE.fullmatch(found) else OTHER_TYPE
+
+
+def _form_of_item(content: bytes) -> tuple[str, str]:
+    """In which of three forms the service gave an attached item: it does not say."""
+    start = content.lstrip()[:20].upper()
+    if start.startswith(b"BEGIN:VCALENDAR"):
+        return "text/calendar", ".ics"
+    if start.startswith(b"BEGIN:VCARD"):
+        return "text/vcard", ".vcf"
+    return "message/rfc822", ".eml"
 
 
 def _decoded(value: Any) -> bytes | None:

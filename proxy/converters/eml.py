@@ -6,6 +6,7 @@ Internet address (names of Exchange's directory) become empty groups, RFC 6854, 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from email.header import Header
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -19,7 +20,7 @@ from proxy.converters.graph_json import Members, entries, line, member, moment, 
 from proxy.converters.ics import calendar_chunks, event_component
 from proxy.converters.vcf import vcard
 
-__all__ = ["rebuilt_mime"]
+__all__ = ["rebuilt_mime", "rendered_item"]
 
 NOTE = "the service could not render this message as MIME; rebuilt from its properties"
 PEOPLE = (
@@ -43,6 +44,7 @@ OWN_HEADERS = frozenset(
         "mime-version",
     }
 )
+MESSAGES = frozenset({"", "message", "eventmessage", "eventmessagerequest", "eventmessageresponse"})
 ITEM_DEPTH_MAX = 16  # messages attached to messages
 LINE_CHARACTERS = 76
 LINE_END = "\r\n"
@@ -169,36 +171,45 @@ def _meeting_request(message: Members) -> Members | None:
     }
 
 
-def _attach(content: EmailMessage, one: Attachment, depth: int) -> bool:
+def rendered_item(one: Attachment, depth: int = 0) -> Attachment:
+    """
+    An attached item that came as JSON alone, as a file; any other attachment as it is.
+
+    Args:
+        depth: in how many messages it is attached.
+    """
+    if one.content is not None or one.item is None or depth > ITEM_DEPTH_MAX:
+        return one
+    kind = text(one.item.get("@odata.type")).rpartition(".")[2].lower()
+    inner = listed_attachments({"value": one.item.get("attachments")})
+    if kind == "event":
+        content = b"".join(calendar_chunks([event_component(one.item, inner)]))
+        return _as_file(one, content, "text/calendar", ".ics")
+    if kind == "contact":
+        return _as_file(one, vcard(one.item), "text/vcard", ".vcf")
+    if kind in MESSAGES:
+        return _as_file(one, rebuilt_mime(one.item, inner, depth), "message/rfc822", ".eml")
+    return one
+
+
+def _as_file(one: Attachment, content: bytes, media_type: str, ending: str) -> Attachment:
+    return replace(one, name=one.name + ending, media_type=media_type, content=content)
+
+
+def _attach(content: EmailMessage, given: Attachment, depth: int) -> bool:
     """Whether there was something to attach."""
-    if one.content is not None:
+    one = rendered_item(given, depth + 1)
+    if one.content is not None and one.item is not None and one.media_type == "message/rfc822":
+        message = BytesParser(policy=POLICY).parsebytes(one.content)
+        content.add_attachment(message, filename=one.name)
+    elif one.content is not None:
         kind, _, subtype = _carried(one.media_type).partition("/")
         content.add_attachment(one.content, maintype=kind, subtype=subtype, filename=one.name)
-    elif one.item is not None:
-        return depth < ITEM_DEPTH_MAX and _attach_item(content, one.name, one.item, depth)
     elif one.link:
         shortcut = f"[InternetShortcut]\r\nURL={one.link}\r\n".encode()
         content.add_attachment(
             shortcut, maintype="application", subtype="octet-stream", filename=one.name + ".url"
         )
-    else:
-        return False
-    return True
-
-
-def _attach_item(content: EmailMessage, name: str, item: Members, depth: int) -> bool:
-    kind = text(item.get("@odata.type")).rpartition(".")[2].lower()
-    inner = listed_attachments({"value": item.get("attachments")})
-    if kind == "event":
-        data = b"".join(calendar_chunks([event_component(item, inner)]))
-        content.add_attachment(data, maintype="text", subtype="calendar", filename=f"{name}.ics")
-    elif kind == "contact":
-        content.add_attachment(
-            vcard(item), maintype="text", subtype="vcard", filename=f"{name}.vcf"
-        )
-    elif kind in ("", "message", "eventmessage", "eventmessagerequest", "eventmessageresponse"):
-        message = BytesParser(policy=POLICY).parsebytes(rebuilt_mime(item, inner, depth + 1))
-        content.add_attachment(message, filename=f"{name}.eml")
     else:
         return False
     return True

@@ -15,7 +15,7 @@ import msgspec
 from engine.catalog import Row
 from engine.errors import BackupError, NotFound
 from proxy.contract import ExportFormat
-from proxy.converters.eml import rebuilt_mime
+from proxy.converters.eml import rebuilt_mime, rendered_item
 from proxy.converters.graph_json import entries, line, member, text
 from proxy.converters.html_page import message_page
 from proxy.converters.ics import Component, calendar_chunks, event_component
@@ -187,7 +187,7 @@ def _whole_mime(item: StoredItem) -> bytes:
 
 def _component(item: StoredItem) -> Component:
     convert = task_component if item.row.kind == "task" else event_component
-    return convert(item.members(), item.attachments())
+    return convert(item.members(), [rendered_item(one) for one in item.attachments()])
 
 
 def _calendar(item: StoredItem) -> Iterator[bytes]:

@@ -10,13 +10,17 @@ from engine.errors import Corruption, UsageError
 from engine.parts import Part
 from proxy.converters.attachment import Attachment, attachment_of, listed_attachments
 from proxy.converters.graph_json import Members, decoded, entries, text
-from proxy.workloads.mail_item import PLACE, VOLATILE
+from proxy.workloads.members import Members as RawMembers
+from proxy.workloads.members import decode_members, encode_members
 from repository import Repository
 
 __all__ = ["CONVERTED_BYTES_MAX", "StoredItem"]
 
 CONVERTED_BYTES_MAX = 256 << 20  # of one item that is held in memory to be written in another form
-_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Members that the row holds, as `proxy.workloads` left them out of the stored JSON.
+VOLATILE = ("@odata.etag", "changeKey", "isRead", "categories", "flag")
+PLACE = "parentFolderId"
+PLACED = frozenset({"message", "contact"})
 
 
 class StoredItem:
@@ -59,10 +63,10 @@ class StoredItem:
             return self.row.meta
         members = _raw(self.content(part))
         members |= {name: meta[name] for name in VOLATILE if name in meta}
-        if self.row.kind == "message":
-            members[PLACE[0]] = msgspec.Raw(msgspec.json.encode(self.row.container.decode()))
-        pairs = (msgspec.json.encode(name) + b":" + bytes(value) for name, value in members.items())
-        return b"{" + b",".join(pairs) + b"}"
+        if self.row.kind in PLACED:
+            container = self.row.container.decode("utf-8", "replace")
+            members[PLACE] = msgspec.Raw(msgspec.json.encode(container))
+        return encode_members(members)
 
     def members(self) -> Members:
         """
@@ -106,9 +110,9 @@ class StoredItem:
             raise _unreadable() from error
 
 
-def _raw(data: bytes) -> dict[str, msgspec.Raw]:
+def _raw(data: bytes) -> RawMembers:
     try:
-        return _RAW.decode(data)
+        return decode_members(data)
     except msgspec.DecodeError:
         pass
     try:
