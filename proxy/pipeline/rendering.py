@@ -5,7 +5,7 @@ Formats with one file an item: native, eml, html, json. Formats with one file a 
 items follow each other in it as they are read, so one item is in memory. csv is one file a workload.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -144,19 +144,18 @@ def item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
 
 
 def gathered(
-    repository: Repository, rows: Sequence[Row], form: Form, title: str, note: Note | None
+    repository: Repository, rows: Iterable[Row], form: Form, title: str, note: Note | None
 ) -> Iterator[bytes]:
     """
-    One file of several items, by their time.
+    One file of several items.
 
     Args:
-        title: the folder's name.
+        rows: in their order. title: the folder's name.
         note: told of an item that cannot be read, which is left out; None: the file ends there.
     """
-    ordered = sorted(rows, key=lambda row: (row.created_ns, row.id))
 
     def each(convert: Callable[[StoredItem], T]) -> Iterator[tuple[Row, T]]:
-        for row in ordered:
+        for row in rows:
             try:
                 yield row, convert(StoredItem(repository, row))
             except BackupError as error:
