@@ -30,9 +30,10 @@ class OrganizationSettings:
     """
     How to reach one organization.
 
-    `cloud` names one of `clouds.CLOUDS`; `authority` and `graph_endpoint` are origins (`https://host[:port]`, no version), the
-    cloud's own unless configured; `certificate` and `ca` are PEM text. `budget_share` is this installation's part of the organization's request budget, 0 < share <= 1;
-    `licenses` picks the SharePoint band. Patience is how long, in seconds, one item or one page is tried again.
+    `cloud` names one of `clouds.CLOUDS`; `authority` and `graph_endpoint` are origins (`https://host[:port]`, no
+    version), the cloud's own unless configured; `certificate` and `ca` are PEM text. `budget_share` is this
+    installation's part of the organization's request budget, 0 < share <= 1; `licenses` picks the SharePoint band.
+    Patience is how long, in seconds, one item or one page is tried again.
     """
 
     tenant_id: str
