@@ -57,6 +57,7 @@ class Registration:
         self.names = {tenant, domain, "common", "organizations"}
         self.roles = roles
         self.life = life
+        self.graph = GRAPH  # of the cloud that the tenant is in
         self._generation = 1
         public = keys.token_key.public_key()
         self._key_id = _thumbprint(public)
@@ -143,14 +144,14 @@ class Registration:
             if not dot or rest:
                 text = f"The provided value for the scope '{one[:80]}' is not valid."
                 raise TokenRefused(400, "invalid_scope", 70011, text)
-            if resource.rstrip("/") not in ("", GRAPH, _GRAPH_APP, "api://" + _GRAPH_APP):
+            if resource.rstrip("/") not in ("", self.graph, _GRAPH_APP, "api://" + _GRAPH_APP):
                 text = f"The resource principal named '{resource[:80]}' was not found."
                 raise TokenRefused(400, "invalid_resource", 500011, text)
         if not scope.split():
             raise TokenRefused(400, "invalid_scope", 70011, "The scope is missing.")
         now = int(self._clock.now())
         claims = {
-            "aud": GRAPH,
+            "aud": self.graph,
             "iss": f"https://sts.windows.net/{self.tenant}/",
             "iat": now,
             "nbf": now,
@@ -189,7 +190,7 @@ class Registration:
                 token,
                 self._keys.token_key.public_key(),
                 algorithms=["RS256"],
-                audience=GRAPH,
+                audience=self.graph,
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
             self._verified[token] = claims
