@@ -13,8 +13,10 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from proxy.graph.errors import (
+    GraphChanged,
     GraphDenied,
     GraphError,
+    GraphExists,
     GraphItemFault,
     GraphNotFound,
     GraphRefused,
@@ -217,6 +219,11 @@ _TABLE = (
         " ErrorInternalServerTransientError serviceNotAvailable generalException"
         " ErrorInternalServerError InternalServerError",
     ),
+    _rule("graph-exists", Duty.GIVE_UP, GraphExists, names="ErrorFolderExists nameAlreadyExists"),
+    _rule("graph-exists", Duty.GIVE_UP, GraphExists, statuses=(409,)),
+    _rule("graph-changed", Duty.GIVE_UP, GraphChanged, statuses=(412,)),
+    _rule("graph-too-large", Duty.GIVE_UP, GraphItemFault, names="ErrorMessageSizeExceeded"),
+    _rule("graph-too-large", Duty.GIVE_UP, GraphItemFault, statuses=(413,)),
     _rule("graph-denied", Duty.GIVE_UP, GraphDenied, statuses=(403,)),
     _rule("graph-not-found", Duty.GIVE_UP, GraphNotFound, statuses=(404,)),
     _rule("graph-unavailable", Duty.RETRY, GraphUnavailable, statuses=(408, 500, 502, 503, 504)),
@@ -248,6 +255,9 @@ MEANINGS = {
     "graph-denied": "access denied; check the application's permissions and access policies",
     "graph-not-found": "it is not there",
     "graph-empty-not-found": "the service keeps saying not found without a reason",
+    "graph-exists": "something with this name or identity is there already",
+    "graph-changed": "the item changed meanwhile",
+    "graph-too-large": "the service takes nothing so large",
     "graph-unsupported": "the service does not offer this call",
     "graph-refused": "the service found the request wrong; this is a fault of the program",
 }

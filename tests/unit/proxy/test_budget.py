@@ -14,7 +14,7 @@ from proxy.graph.budget import (
     Scope,
 )
 from proxy.graph.budget_store import MemoryBudgetStore
-from proxy.graph.errors import GraphThrottled, GraphUnavailable
+from proxy.graph.errors import GraphAnswerLost, GraphError, GraphThrottled, GraphUnavailable
 from proxy.graph.faults import classify
 from proxy.graph.retry import Persistence
 
@@ -249,3 +249,28 @@ async def test_what_is_left_of_a_limit_is_heeded_whichever_service_says_so() -> 
     began = clock.now
     async with bucket.admit(1, meter):
         assert clock.now - began >= 20.0
+
+
+def test_a_create_is_sent_again_only_where_the_service_surely_did_nothing() -> None:
+    def once() -> Persistence:
+        return Persistence("x", 60.0, 0.0, once=True)
+
+    assert once().after_error(GraphUnavailable("x", code="graph-no-connection"), 0.0) > 0
+    assert once().after_fault(classify(429, {"retry-after": "1"}, b"", now=0.0), 0.0) == 0.0
+    assert once().after_fault(classify(401, {}, b"", now=0.0), 0.0) == 0.0
+    for code in ("graph-no-answer", "graph-connection-cut", "graph-bad-answer"):
+        with pytest.raises(GraphAnswerLost):
+            once().after_error(GraphUnavailable("x", code=code), 0.0)
+    for status, headers in (
+        (500, {}),
+        (502, {}),
+        (503, {}),
+        (503, {"retry-after": "9"}),
+        (504, {}),
+    ):
+        with pytest.raises(GraphAnswerLost):
+            once().after_fault(classify(status, headers, b"", now=0.0), 0.0)
+    for status in (400, 403, 404, 409, 412, 413):
+        with pytest.raises(GraphError) as caught:
+            once().after_fault(classify(status, {}, b"", now=0.0), 0.0)
+        assert not isinstance(caught.value, GraphAnswerLost)
