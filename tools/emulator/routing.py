@@ -8,7 +8,14 @@ Double slashes collapse; segments match whatever their case; `users('id')` is `u
 import re
 from urllib.parse import unquote
 
-from tools.emulator import drive_routes, folder_writes, mail_routes, user_routes
+from tools.emulator import (
+    attachment_routes,
+    drive_routes,
+    folder_writes,
+    mail_routes,
+    message_writes,
+    user_routes,
+)
 from tools.emulator.errors import GraphError
 from tools.emulator.route import Route
 
@@ -18,7 +25,9 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 ROUTES = [
     *user_routes.ROUTES,
     *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
+    *message_writes.ROUTES,
     *drive_routes.ROUTES,
 ]
 
