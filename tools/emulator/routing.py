@@ -10,10 +10,13 @@ from urllib.parse import unquote
 
 from tools.emulator import (
     attachment_routes,
+    calendar_routes,
+    contact_routes,
     drive_routes,
     folder_writes,
     mail_routes,
     message_writes,
+    task_routes,
     user_routes,
 )
 from tools.emulator.errors import GraphError
@@ -28,6 +31,9 @@ ROUTES = [
     *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
     *message_writes.ROUTES,
+    *calendar_routes.ROUTES,
+    *contact_routes.ROUTES,
+    *task_routes.ROUTES,
     *drive_routes.ROUTES,
 ]
 
