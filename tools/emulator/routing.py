@@ -8,7 +8,17 @@ Double slashes collapse; segments match whatever their case; `users('id')` is `u
 import re
 from urllib.parse import unquote
 
-from tools.emulator import drive_routes, folder_writes, mail_routes, user_routes
+from tools.emulator import (
+    attachment_routes,
+    calendar_routes,
+    contact_routes,
+    drive_routes,
+    folder_writes,
+    mail_routes,
+    message_writes,
+    task_routes,
+    user_routes,
+)
 from tools.emulator.errors import GraphError
 from tools.emulator.route import Route
 
@@ -18,7 +28,12 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 ROUTES = [
     *user_routes.ROUTES,
     *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
+    *message_writes.ROUTES,
+    *calendar_routes.ROUTES,
+    *contact_routes.ROUTES,
+    *task_routes.ROUTES,
     *drive_routes.ROUTES,
 ]
 
