@@ -50,6 +50,7 @@ def backup_task(task: str, discover: Task, found: ObjectRef, workload: Workload)
         repository_url=discover.repository_url,
         object=found,
         workload=workload,
+        selection=discover.selection,
     )
 
 
