@@ -261,7 +261,7 @@ class _Messages:
         self._shelf = shelf
         self._book = book
         self._selection = selection
-        self._reader = MessageReader(client, user, (IMMUTABLE_IDS,), shelf)
+        self._reader = MessageReader(client, user, (IMMUTABLE_IDS,), shelf, book.failed)
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._failures = FailureRun()
 

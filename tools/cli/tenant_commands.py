@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tools.cli import arguments
 from tools.cli.output import (
@@ -20,12 +20,13 @@ from tools.cli.output import (
 
 if TYPE_CHECKING:
     from engine.manifest import PointForm
+    from proxy.contract import ExportFormat
     from proxy.pipeline.standalone import SessionProgress, SessionResult
     from repository import Repository
 
 PROBLEMS_SHOWN_MAX = 100
-WorkloadChoice = Literal["mail", "drives"]
-WORKLOADS: tuple[WorkloadChoice, ...] = ("mail", "drives")
+WorkloadChoice = Literal["mail", "calendar", "contacts", "tasks", "drives"]
+WORKLOADS: tuple[WorkloadChoice, ...] = get_args(WorkloadChoice)
 
 
 def backup(
@@ -126,7 +127,7 @@ def export_tenant(
     point: "PointForm",
     destination: Path,
     path: str,
-    form: Literal["native", "eml", "mbox"],
+    form: "ExportFormat",
     *,
     json: bool,
 ) -> int:
