@@ -106,15 +106,18 @@ class _Mailbox:
         """Another selection than that of the stored rows: look at every message again, drop those that it leaves out."""
         if self._book.selection == self._selection.mark:
             return
-        left_out = []
+        left_out: list[Row] = []
+        if not self._selection.recoverable_items:
+            for folder in self._tree.recoverable():
+                left_out += [removed_row(folder.encode()), *await self._leave_out(folder)]
         for folder, feed in self._book.folders.items():
             for row in await self._shelf.children(folder.encode()):
                 if row.kind == "message" and not self._selection.covers_time(received_ns(row)):
                     left_out.append(removed_row(row.id))
+                    self._shelf.count(removed=1)
             feed.begin_afresh()
         self._book.tree.link = ""
         self._book.selection = self._selection.mark
-        self._shelf.count(removed=len(left_out))
         await self._shelf.advance(left_out, self._book.encode())
 
     async def _read_tree(self) -> dict[str, str]:

@@ -39,7 +39,7 @@ class MessageReader:
     """
     Reads messages of one mailbox.
 
-    `prefer`: what every call asks for (immutable ids). `again`: told the id and folder of a message that is stored but not whole.
+    `prefer`: what every call asks for (immutable ids). `again`: told the id and folder of a message that is not whole.
     """
 
     client: GraphClient

@@ -64,6 +64,15 @@ class MailTree:
         known = tree.well_known
         return [replace(f, well_known=f.well_known or known.get(f.id, "")) for f in folders]
 
+    def recoverable(self) -> list[str]:
+        """Take the folders of recoverable items, as far as they have a row, out of the stored tree; their ids."""
+        found: set[str] = set()
+        for folder in self._stored():
+            if folder.well_known in RECOVERABLE or folder.parent in found:
+                found.add(folder.id)
+        self._book.tree.shown = [one for one in self._book.tree.shown if one not in found]
+        return sorted(found)
+
     def _stored(self) -> list[MailFolder]:
         """The tree as the rows have it; empty if one of them is missing."""
         rows = [self._shelf.row(folder.encode()) for folder in self._book.tree.shown]

@@ -100,7 +100,7 @@ class _Search:
         if GUID.fullmatch(name):
             return [name]
         text = name.replace("'", "''")
-        condition = f"displayName eq '{text}' or mail eq '{text}'"
+        condition = f"{'mail' if '@' in name else 'displayName'} eq '{text}'"
         query = {"$select": "id", "$filter": condition, "$top": str(GROUPS_OF_A_NAME_MAX)}
         found = [decode_as(_GROUP, raw).id async for raw in self._entries("/groups", query)]
         if not found:

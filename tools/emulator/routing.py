@@ -14,6 +14,7 @@ from tools.emulator import (
     contact_routes,
     drive_routes,
     folder_writes,
+    groups,
     mail_routes,
     message_writes,
     task_routes,
@@ -27,6 +28,7 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 
 ROUTES = [
     *user_routes.ROUTES,
+    *groups.ROUTES,
     *mail_routes.ROUTES,
     *attachment_routes.ROUTES,
     *folder_writes.ROUTES,

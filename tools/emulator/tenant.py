@@ -48,6 +48,7 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
+        self.groups: dict[str, Any] = {}  # see `groups`
         self.user_log: ChangeLog[str] = ChangeLog()
         self.user_generations = Generations(keep=1 << 30)  # directory tokens die by age
         self._names: dict[str, User] = {}
