@@ -9,11 +9,15 @@ import re
 from urllib.parse import unquote
 
 from tools.emulator import (
+    attachment_routes,
     calendar_routes,
     contact_routes,
     drive_routes,
     folder_writes,
+    groups,
     mail_routes,
+    mailbox_routes,
+    message_writes,
     task_routes,
     user_routes,
 )
@@ -25,8 +29,12 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 
 ROUTES = [
     *user_routes.ROUTES,
+    *groups.ROUTES,
     *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
+    *message_writes.ROUTES,
+    *mailbox_routes.ROUTES,
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
     *task_routes.ROUTES,
