@@ -11,10 +11,13 @@ from urllib.parse import unquote
 from tools.emulator import (
     calendar_routes,
     contact_routes,
+    contact_writes,
     drive_routes,
+    event_writes,
     folder_writes,
     mail_routes,
     task_routes,
+    task_writes,
     user_routes,
 )
 from tools.emulator.errors import GraphError
@@ -30,6 +33,9 @@ ROUTES = [
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
     *task_routes.ROUTES,
+    *event_writes.ROUTES,
+    *contact_writes.ROUTES,
+    *task_writes.ROUTES,
     *drive_routes.ROUTES,
 ]
 
