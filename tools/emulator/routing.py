@@ -9,6 +9,7 @@ import re
 from urllib.parse import unquote
 
 from tools.emulator import (
+    attachment_routes,
     calendar_routes,
     contact_routes,
     contact_writes,
@@ -16,6 +17,7 @@ from tools.emulator import (
     event_writes,
     folder_writes,
     mail_routes,
+    message_writes,
     task_routes,
     task_writes,
     user_routes,
@@ -29,6 +31,7 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 ROUTES = [
     *user_routes.ROUTES,
     *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
@@ -36,6 +39,7 @@ ROUTES = [
     *event_writes.ROUTES,
     *contact_writes.ROUTES,
     *task_writes.ROUTES,
+    *message_writes.ROUTES,
     *drive_routes.ROUTES,
 ]
 
