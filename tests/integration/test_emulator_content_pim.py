@@ -65,6 +65,7 @@ END:VCARD
 """
 
 
+@pytest.mark.slow
 async def test_layout(emulator: StartEmulator, graph_client: MakeClient, tmp_path: Path) -> None:
     """Files in `calendar/` and `contacts/` are the default containers, folders in them are others."""
     (tmp_path / "Ann" / "calendar" / "Trips").mkdir(parents=True)
