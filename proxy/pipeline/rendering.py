@@ -98,7 +98,7 @@ def item_name(row: Row, form: Form = FORMATS["native"]) -> str:
     name = row.name.decode("utf-8", "replace")
     if row.kind == "container":
         return safe_name(name)
-    ending = ".json" if form.name == "json" else ENDINGS.get(row.kind, "")
+    ending = ".json" if form.name == "json" or _is_record(row) else ENDINGS.get(row.kind, "")
     suffix = clash_suffix(row.id) if row.kind == "message" else ""
     if not ending:
         return safe_name(name)
@@ -137,10 +137,18 @@ def item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
         return iter([_link(row)])
     if row.kind in CONVERTERS:
         return CONVERTERS[row.kind](item)
+    if _is_record(row):
+        return iter([item.document() + b"\n"])
     part = item.part("content")
     if part is None:
         raise NotFound("The item has no content.", code="item-empty")
     return item.chunks(part)
+
+
+def _is_record(row: Row) -> bool:
+    """Whether it is of a kind that has no open format but its JSON (rules, settings)."""
+    roles = {part.role for part in row.parts}
+    return row.kind not in CONVERTERS and "json" in roles and "content" not in roles
 
 
 def gathered(
