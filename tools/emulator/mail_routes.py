@@ -5,11 +5,12 @@ Exchange: mail folders, messages, attachments, and their change tracking.
 import asyncio
 from typing import Any
 
-from tools.emulator import delta, odata
+from tools.emulator import delta, exchange, odata
 from tools.emulator.blob import BytesBlob
 from tools.emulator.call import Call
 from tools.emulator.changelog import Change
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.exchange import PAGE_MAX, Feed, applied, delta_body, delta_round
 from tools.emulator.mail_json import (
     MessageReading,
     View,
@@ -23,32 +24,13 @@ from tools.emulator.mailbox import Folder, Message
 from tools.emulator.mime_reader import Attachment
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, content_reply, json_reply
-
-PAGE_DEFAULT = 10
-PAGE_MAX = 1000
+from tools.emulator.route import Route
 
 
-def _view(call: Call) -> tuple[View, dict[str, str]]:
-    """How the client wants messages, and the header that says it was understood."""
-    prefer = call.prefer
-    applied = []
-    immutable = prefer.get("idtype", "").lower() == "immutableid"
-    if immutable:
-        applied.append('IdType="ImmutableId"')
-    text = prefer.get("outlook.body-content-type", "").lower() == "text"
-    if text:
-        applied.append('outlook.body-content-type="text"')
-    if "odata.maxpagesize" in prefer:
-        applied.append(f"odata.maxpagesize={odata.page_size(prefer, PAGE_DEFAULT, PAGE_MAX)}")
-    headers = {"Preference-Applied": ", ".join(applied)} if applied else {}
-    return View(immutable, text), headers
-
-
-def _size(call: Call, default: int = PAGE_DEFAULT) -> int:
-    if odata.option(call.query, "top") is not None:
-        call.services.ledger.note("top-on-exchange-listing")
-    size = odata.whole(call.query, "top", default, PAGE_MAX)
-    return odata.page_size(call.prefer, size, PAGE_MAX)
+def _view(call: Call) -> View:
+    """How the client wants messages."""
+    text = call.prefer.get("outlook.body-content-type", "").lower() == "text"
+    return View(exchange.wants_immutable(call), text)
 
 
 def _folder(call: Call) -> Folder:
@@ -58,7 +40,7 @@ def _folder(call: Call) -> Folder:
 def _reading(call: Call, *, content: bool = False) -> MessageReading:
     message = call.mailbox().message(call.params["message"])
     call.services.faults.check_item(message.key, message.movable, content=content)
-    return MessageReading(message, _view(call)[0], call.tenant.seed)
+    return MessageReading(message, _view(call), call.tenant.seed)
 
 
 # folders
@@ -71,9 +53,13 @@ async def list_folders(call: Call) -> Reply:
     rows = [f for f in parent.children.values() if hidden or not f.hidden]
     select = odata.selection(call.query)
     body = list_page(
-        call, rows, lambda f: odata.pick(folder_json(f), select), "mailFolders", _size(call)
+        call,
+        rows,
+        lambda f: odata.pick(folder_json(f), select),
+        "mailFolders",
+        exchange.page_size(call),
     )
-    return json_reply(body, headers=_view(call)[1])
+    return json_reply(body, headers=applied(call))
 
 
 def _flag(call: Call, name: str) -> bool:
@@ -91,13 +77,13 @@ async def folders_delta(call: Call) -> Reply:
     mailbox = call.mailbox()
     asked = {
         "select": odata.selection(call.query),
-        "size": _size(call, 200),
+        "size": exchange.page_size(call, 200),
         "hidden": _flag(call, "includehiddenfolders"),
     }
-    collection = f"{mailbox.owner}/folders"
-    now = _round(call, mailbox.folder_log, mailbox.folder_generations, collection, asked)
+    feed = Feed(f"{mailbox.owner}/folders", mailbox.folder_log, mailbox.folder_generations)
+    now = delta_round(call, feed, asked)
     size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
-    page, token, done = delta.step(call, mailbox.folder_log, mailbox.folder_generations, now, size)
+    page, token, done = delta.step(call, feed.log, feed.generations, now, size)
     value = []
     for change in page:
         folder = mailbox.folders.get(change.key)
@@ -105,7 +91,7 @@ async def folders_delta(call: Call) -> Reply:
             value.append({"id": change.key, "@removed": {"reason": "deleted"}})
         elif now.asked["hidden"] or not folder.hidden:
             value.append(odata.pick(folder_json(folder), now.asked["select"]))
-    return json_reply(_delta_body(call, "mailFolders", value, token, done), headers=_view(call)[1])
+    return json_reply(delta_body(call, "mailFolders", value, token, done), headers=applied(call))
 
 
 # messages
@@ -120,14 +106,14 @@ async def list_messages(call: Call) -> Reply:
     else:
         rows = list(call.mailbox().messages())
     rows.reverse()  # newest first
-    view, headers = _view(call)
+    view, headers = _view(call), applied(call)
     select = odata.selection(call.query)
     seed = call.tenant.seed
 
     def render(message: Message) -> dict[str, Any]:
         return message_json(MessageReading(message, view, seed), select)
 
-    size = _size(call)
+    size = exchange.page_size(call)
     if needs_mime(select):
         body = await asyncio.to_thread(list_page, call, rows, render, "messages", size)
     else:
@@ -140,18 +126,18 @@ async def messages_delta(call: Call) -> Reply:
     if odata.option(call.query, "filter"):
         raise GraphError(501, "NotImplemented", "The emulator does not filter messages.")
     mailbox, folder = call.mailbox(), _folder(call)
-    asked = {"select": odata.selection(call.query), "size": _size(call)}
-    collection = f"{mailbox.owner}/{folder.key}"
-    now = _round(call, folder.log, folder.generations, collection, asked)
+    asked = {"select": odata.selection(call.query), "size": exchange.page_size(call)}
+    feed = Feed(f"{mailbox.owner}/{folder.key}", folder.log, folder.generations)
+    now = delta_round(call, feed, asked)
     size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
     page, token, done = delta.step(call, folder.log, folder.generations, now, size)
-    view, headers = _view(call)
+    view, headers = _view(call), applied(call)
     select = now.asked["select"]
     if needs_mime(select):
         value = await asyncio.to_thread(_entries, call, folder, page, view, select)
     else:
         value = _entries(call, folder, page, view, select)
-    return json_reply(_delta_body(call, "messages", value, token, done), headers=headers)
+    return json_reply(delta_body(call, "messages", value, token, done), headers=headers)
 
 
 def _entries(
@@ -168,36 +154,6 @@ def _entries(
     return value
 
 
-def _round(
-    call: Call, log: Any, generations: Any, collection: str, asked: dict[str, Any]
-) -> delta.Round:
-    """Begin or resume a round; Exchange says 410 SyncStateNotFound for a dead state."""
-    token = odata.option(call.query, "deltatoken") or odata.option(call.query, "skiptoken")
-    if token is None:
-        return delta.begin(call, log, generations, collection, asked)
-    if len(call.query) > 1:
-        call.breach("link-altered", call.template)
-    try:
-        return delta.resume(call, generations, collection, token)
-    except delta.DeadState as dead:
-        text = (
-            f"The sync state generation is not found; generation={dead.generation};"
-            f"[highest={dead.highest}]."
-        )
-        raise GraphError(410, "SyncStateNotFound", text) from dead
-
-
-def _delta_body(
-    call: Call, entity: str, value: list[dict[str, Any]], token: str, done: bool
-) -> dict[str, Any]:
-    kind, option = ("deltaLink", "$deltatoken") if done else ("nextLink", "$skiptoken")
-    return {
-        "@odata.context": call.context(entity),
-        "value": value,
-        f"@odata.{kind}": call.link({option: token}),
-    }
-
-
 async def get_message(call: Call) -> Reply:
     """GET .../messages/{message}"""
     reading = _reading(call)
@@ -208,7 +164,7 @@ async def get_message(call: Call) -> Reply:
         found = await asyncio.to_thread(lambda: reading.content.attachments)
         body["attachments"] = [attachment_json(reading, i, a) for i, a in enumerate(found)]
     body = {"@odata.context": call.context("messages/$entity")} | body
-    return json_reply(body, headers=_view(call)[1])
+    return json_reply(body, headers=applied(call))
 
 
 async def message_mime(call: Call) -> Reply:
@@ -236,8 +192,8 @@ async def list_attachments(call: Call) -> Reply:
     def render(row: tuple[int, Attachment]) -> dict[str, Any]:
         return odata.pick(attachment_json(reading, *row), select)
 
-    body = list_page(call, found, render, "attachments", _size(call, 1000))
-    return json_reply(body, headers=_view(call)[1])
+    body = list_page(call, found, render, "attachments", exchange.page_size(call, 1000))
+    return json_reply(body, headers=applied(call))
 
 
 async def _attachment(call: Call) -> tuple[MessageReading, int, Attachment]:
@@ -270,3 +226,35 @@ async def attachment_content(call: Call) -> Reply:
         etag,
         None,
     )
+
+
+_READ = ("Mail.Read", "Mail.ReadWrite")
+_READ_BASIC = ("Mail.ReadBasic.All", "Mail.ReadBasic", *_READ)
+
+
+def _routes() -> list[Route]:
+    user = "/users/{user}"
+    folder = user + "/mailFolders/{folder}"
+    routes = [
+        Route(user + "/mailFolders", list_folders, "mail", _READ_BASIC),
+        Route(user + "/mailFolders/delta", folders_delta, "mail", _READ_BASIC),
+        Route(folder, get_folder, "mail", _READ_BASIC),
+        Route(folder + "/childFolders", list_folders, "mail", _READ_BASIC),
+        Route(folder + "/messages", list_messages, "mail", _READ_BASIC),
+        Route(folder + "/messages/delta", messages_delta, "mail", _READ_BASIC),
+        Route(user + "/messages", list_messages, "mail", _READ_BASIC),
+    ]
+    for above in (user, folder):
+        one = above + "/messages/{message}"
+        many = one + "/attachments"
+        routes += [
+            Route(one, get_message, "mail", _READ),
+            Route(one + "/$value", message_mime, "mail", _READ),
+            Route(many, list_attachments, "mail", _READ),
+            Route(many + "/{attachment}", get_attachment, "mail", _READ),
+            Route(many + "/{attachment}/$value", attachment_content, "mail", _READ),
+        ]
+    return routes
+
+
+ROUTES = _routes()

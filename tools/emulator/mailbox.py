@@ -80,6 +80,13 @@ class Folder:
         above = self.parent.path
         return f"{above}/{self.name}" if above else self.name
 
+    def ancestors(self) -> "Iterator[Folder]":
+        """The folders above, the nearest first."""
+        here = self.parent
+        while here is not None:
+            yield here
+            here = here.parent
+
 
 class Mailbox:
     """The mail of one user."""
@@ -113,8 +120,7 @@ class Mailbox:
         at: float = 0.0,
     ) -> Folder:
         """Make a folder; 409 when `parent` has one of that name."""
-        if any(child.name.lower() == name.lower() for child in parent.children.values()):
-            raise GraphError(409, "ErrorFolderExists", "A folder with that name exists already.")
+        _check_free(parent, name)
         self._made += 1
         key = naming.folder_id(self._seed, self.owner, parent.key, name, self._made)
         folder = Folder(key, name, parent, well_known, hidden, search)
@@ -141,8 +147,22 @@ class Mailbox:
         return here
 
     def rename_folder(self, folder: Folder, name: str, *, at: float) -> None:
-        """Give `folder` another display name."""
+        """Give `folder` another display name; 409 when its parent has one of that name."""
+        if folder.parent is not None and name.lower() != folder.name.lower():
+            _check_free(folder.parent, name)
         folder.name = name
+        self.folder_log.record(folder.key, at=at)
+
+    def move_folder(self, folder: Folder, parent: Folder, *, at: float) -> None:
+        """Put `folder` with everything in it below `parent`; its id stays."""
+        if folder.parent is None or folder is parent or folder in parent.ancestors():
+            raise GraphError(400, "ErrorMoveCopyFailed", "The folder cannot be moved there.")
+        if folder.parent is parent:
+            return
+        _check_free(parent, folder.name)
+        del folder.parent.children[folder.key]
+        folder.parent = parent
+        parent.children[folder.key] = folder
         self.folder_log.record(folder.key, at=at)
 
     def remove_folder(self, folder: Folder, *, at: float) -> None:
@@ -225,3 +245,8 @@ class Mailbox:
         del self._movable[message.movable]
         folder.unread -= not message.is_read
         folder.log.record(message.key, present=False, at=at)
+
+
+def _check_free(parent: Folder, name: str) -> None:
+    if any(child.name.lower() == name.lower() for child in parent.children.values()):
+        raise GraphError(409, "ErrorFolderExists", "A folder with that name exists already.")
