@@ -7,6 +7,7 @@ service and would never end).
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from proxy.graph.errors import GraphDenied, GraphUnavailable
 
 __all__ = ["LinkMachine", "Page", "decode_as", "decode_page", "escape_control_characters"]
 
+EMPTY_OWNER = re.compile(r"/(users|groups)(//|\(''\))", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -111,7 +113,7 @@ class LinkMachine:
         Take a page and check its links.
 
         Raises:
-            GraphUnavailable: a link came twice, or a delta round ended without a delta link.
+            GraphUnavailable: a link came twice, names nobody's data, or a delta round ended without a delta link.
             GraphDenied: a link leads to another host.
         """
         if body.next_link is not None:
@@ -128,6 +130,10 @@ class LinkMachine:
 
     def _check(self, link: str) -> None:
         self.check_host(link)
+        if EMPTY_OWNER.search(link.partition("?")[0]):
+            raise GraphUnavailable(
+                "The service sent a page link that has lost its user.", code="graph-bad-link"
+            )
         digest = hashlib.blake2b(link.encode(), digest_size=16).digest()
         if digest in self._seen:
             raise GraphUnavailable(

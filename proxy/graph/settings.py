@@ -34,11 +34,11 @@ class OrganizationSettings:
     """
     How to reach one organization.
 
-    `cloud` names one of `clouds.CLOUDS`; `authority` and `graph_endpoint` are origins (`https://host[:port]`, no version),
-    the cloud's own unless configured; `certificate` and `ca` are PEM text. `budget_share` is this installation's part of
-    the organization's request budget, 0 < share <= 1;
-    `licenses` picks the SharePoint band. Patience is how long, in seconds, one item or one page is tried again.
-    `restore_...` are the application that restores sign in as; without it they use the one of the backup.
+    `cloud` names one of `clouds.CLOUDS`; `authority` and `graph_endpoint` are origins (`https://host[:port]`, no
+    version), the cloud's own unless configured; `certificate` and `ca` are PEM text. `budget_share` is this
+    installation's part of the organization's request budget, 0 < share <= 1; `licenses` picks the SharePoint band.
+    Patience is how long, in seconds, one item or one page is tried again. `restore_...` are the application that
+    restores sign in as; without it they use the one of the backup.
     """
 
     tenant_id: str

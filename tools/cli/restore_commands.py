@@ -92,7 +92,7 @@ def _confirmed(result: "RestoreResult") -> bool:
 
 def _counts(entry: "EntryResult", *, planned: bool) -> dict[str, int]:
     if planned:
-        return {**entry.plan.counts} if entry.plan is not None else {}
+        return {str(k): n for k, n in entry.plan.counts.items()} if entry.plan is not None else {}
     return entry.done
 
 

@@ -230,6 +230,27 @@ def test_a_token_is_replaced_once() -> None:
         persistence.after_fault(fault, 0.0)
 
 
+async def test_the_directory_is_left_alone_when_it_says_that_its_limit_is_passed() -> None:
+    clock = FakeClock()
+    bucket, meter = Budget(clock, BudgetLimits()).bucket(DIRECTORY), Meter()
+    for said, pause_s in (("0.9", 0.0), ("nonsense", 0.0), ("1.5", 5.0)):
+        async with bucket.admit(1, meter) as admission:
+            admission.settle({"x-ms-throttle-limit-percentage": said})
+        began = clock.now
+        async with bucket.admit(1, meter):
+            assert pause_s <= clock.now - began <= pause_s * 1.1
+
+
+async def test_what_is_left_of_a_limit_is_heeded_whichever_service_says_so() -> None:
+    clock = FakeClock()
+    bucket, meter = Budget(clock, BudgetLimits()).bucket(Scope.mailbox("ann")), Meter()
+    async with bucket.admit(1, meter) as admission:
+        admission.settle({"RateLimit-Remaining": "0", "RateLimit-Reset": "20"})
+    began = clock.now
+    async with bucket.admit(1, meter):
+        assert clock.now - began >= 20.0
+
+
 def test_a_create_is_sent_again_only_where_the_service_surely_did_nothing() -> None:
     def once() -> Persistence:
         return Persistence("x", 60.0, 0.0, once=True)
