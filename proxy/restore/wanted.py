@@ -12,7 +12,7 @@ from repository import Repository
 from repository.browse import Browser, is_tree
 from repository.catalogs import CONTAINER
 
-__all__ = ["Wanted", "wanted_of"]
+__all__ = ["Wanted", "rows_below", "wanted_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def wanted_of(
         if entry.workload in RESTORERS:
             label = f"{entry.object.id}/{entry.workload}"
             rows = list(browser.catalog(entry).rows())
-            chosen.append((entry, _below(label, rows, found.row)))
+            chosen.append((entry, rows_below(label, rows, found.row)))
         elif found.entry is not None:
             raise UsageError(
                 f"{entry.workload} is not restored to Microsoft 365 yet: use `strongroom export`.",
@@ -63,7 +63,7 @@ def wanted_of(
     return chosen
 
 
-def _below(label: str, rows: Sequence[Row], start: Row | None) -> Wanted:
+def rows_below(label: str, rows: Sequence[Row], start: Row | None) -> Wanted:
     """Everything below `start` (None: all), with the containers above."""
     containers = {row.id: row for row in rows if row.kind == CONTAINER}
     ways = {one: _way(one, containers) for one in containers}
