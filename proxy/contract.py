@@ -75,7 +75,7 @@ HEARTBEAT_TTL_S = 15.0
 LEASE_S = 15.0  # JetStream ack_wait: a task whose proxy is silent for so long is delivered again
 DELIVERIES_WITHOUT_CHECKPOINT_MAX = 5
 
-Workload = Literal["mail", "drives", "tree"]
+Workload = Literal["mail", "calendar", "contacts", "tasks", "drives", "tree"]
 TaskKind = Literal["discover", "backup", "seal-point", "verify"]
 EventKind = Literal["leased", "discovered", "progress", "committed", "outcome", "finished"]
 

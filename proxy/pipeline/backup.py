@@ -18,9 +18,12 @@ from proxy.keeper import KeptRepository
 from proxy.pipeline.context import TaskContext
 from proxy.pipeline.reporter import BackupReporter, reporting
 from proxy.pipeline.shelf import Tally, TaskShelf
+from proxy.workloads.calendar import Calendar
+from proxy.workloads.contacts import Contacts
 from proxy.workloads.drives import Drives
 from proxy.workloads.mail import Mail
 from proxy.workloads.protocol import Workload
+from proxy.workloads.tasks import Tasks
 
 __all__ = ["run_backup"]
 
@@ -102,6 +105,12 @@ def _workload(name: WorkloadName) -> Workload:
     match name:
         case "mail":
             return Mail()
+        case "calendar":
+            return Calendar()
+        case "contacts":
+            return Contacts()
+        case "tasks":
+            return Tasks()
         case "drives":
             return Drives()
         case "tree":

@@ -18,6 +18,7 @@ SkipCause = Literal[
     "malware",
     "item-corrupt",
     "stored-without-mime",
+    "attachment-unreadable",
     "notebook-content",
     "unknown-kind",
 ]
@@ -27,6 +28,7 @@ SKIP_CAUSES: dict[SkipCause, str] = {
     "malware": "the service marks the file as infected and does not give it out",
     "item-corrupt": "the service reports the item as damaged",
     "stored-without-mime": "the service cannot render the message as MIME: kept as JSON with its body",
+    "attachment-unreadable": "the service cannot open an attachment: the item is kept without its bytes",
     "notebook-content": "a notebook file that the service does not give out",
     "unknown-kind": "an item that is neither file, folder, notebook nor shortcut",
 }

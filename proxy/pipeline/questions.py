@@ -28,7 +28,13 @@ from repository.browse import Browser, Listed, is_tree
 __all__ = ["Questions"]
 
 BROWSERS_MAX = 4  # restore points whose catalogs stay in memory
-DETAILS = frozenset({"from", "received", "attachments", "isRead", "draft", "note", "hidden"})
+DETAILS = frozenset(
+    {
+        *("from", "received", "attachments", "isRead", "draft", "note", "hidden"),
+        *("start", "end", "all_day", "recurring", "cancelled", "organizer"),
+        *("email", "company", "photo", "status", "due"),
+    }
+)
 
 
 class Questions:

@@ -39,7 +39,7 @@ from repository import Repository
 __all__ = ["SessionProgress", "SessionResult", "TaskResult", "backup_organization"]
 
 TASKS_AT_ONCE = 4
-WORKLOADS: tuple[Workload, ...] = ("mail", "drives")
+WORKLOADS: tuple[Workload, ...] = ("mail", "calendar", "contacts", "tasks", "drives")
 
 
 @dataclass(slots=True)

@@ -31,9 +31,9 @@ from server.orchestration import EVENTS_LOCK, start_backup
 api = router("jobs")
 
 USERS_MAX = 10_000
-JobWorkload = Literal["mail", "drives"]
+JobWorkload = Literal["mail", "calendar", "contacts", "tasks", "drives"]
 Workloads = Annotated[
-    list[JobWorkload], Field(min_length=1, max_length=2, json_schema_extra={"uniqueItems": True})
+    list[JobWorkload], Field(min_length=1, max_length=5, json_schema_extra={"uniqueItems": True})
 ]
 
 

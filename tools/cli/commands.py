@@ -345,7 +345,7 @@ POINTS = (
             parameter(
                 "--workload",
                 dest="workloads",
-                choices=("mail", "drives"),
+                choices=("mail", "calendar", "contacts", "tasks", "drives"),
                 action="append",
                 help="Only this workload (again for more)",
             ),

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tools.cli import arguments
 from tools.cli.output import (
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from repository import Repository
 
 PROBLEMS_SHOWN_MAX = 100
-WorkloadChoice = Literal["mail", "drives"]
-WORKLOADS: tuple[WorkloadChoice, ...] = ("mail", "drives")
+WorkloadChoice = Literal["mail", "calendar", "contacts", "tasks", "drives"]
+WORKLOADS: tuple[WorkloadChoice, ...] = get_args(WorkloadChoice)
 
 
 def backup(

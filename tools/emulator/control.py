@@ -23,17 +23,18 @@ from tools.emulator.errors import GraphError
 from tools.emulator.faults import Workload
 from tools.emulator.options import Throttling
 from tools.emulator.oracle import oracle
+from tools.emulator.record_controls import RecordControls
 from tools.emulator.throttle import PROFILES
 
 REQUEST_BYTES_MAX = 256 << 20
 _IN_THREAD = frozenset({"oracle", "churn"})
 
 
-class Controls:
+class Controls(RecordControls):
     """Everything a test can do to an emulator. Content is base64; users by principal name or id."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
         services.control = self._by_name
 
     def _by_name(self, name: str, arguments: dict[str, Any]) -> object:

@@ -4,15 +4,18 @@ What all calls on Exchange share: preferences, page sizes, and rounds of change 
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from tools.emulator import delta, odata
 from tools.emulator.call import Call
 from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.errors import GraphError
+from tools.emulator.paging import list_page
+from tools.emulator.reply import Reply, json_reply
 
 PAGE_DEFAULT = 10
 PAGE_MAX = 1000
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,22 +89,41 @@ def delta_page(
     feed: Feed,
     entity: str,
     asked: dict[str, Any],
-    entries: Callable[[str, dict[str, Any]], Iterable[dict[str, Any]]],
+    entries: Callable[[str, delta.Round], Iterable[dict[str, Any]]],
 ) -> dict[str, Any]:
     """
     One page of a round whose entries are made of changed keys.
 
     Args:
         asked: what the first call of the round wanted; later calls get the same.
-        entries: the entries for one changed key, given the key and `asked`.
+        entries: the entries for one changed key, given the key and the round.
     """
     now = delta_round(call, feed, asked | {"size": page_size(call)})
     size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
     page, token, done = delta.step(call, feed.log, feed.generations, now, size)
-    value = [entry for change in page for entry in entries(change.key, now.asked)]
+    value = [entry for change in page for entry in entries(change.key, now)]
     return delta_body(call, entity, value, token, done)
 
 
 def removed(key: str) -> dict[str, Any]:
     """The entry of an id that left its collection."""
     return {"id": key, "@removed": {"reason": "deleted"}}
+
+
+def listing(
+    call: Call, rows: list[T], render: Callable[[T], dict[str, Any]], entity: str
+) -> dict[str, Any]:
+    """One page of a listing with `$filter`, `$orderby` and `$select` done on what is rendered."""
+    if text := odata.option(call.query, "filter"):
+        rows = [row for row in rows if odata.matches(render(row), text)]
+    if text := odata.option(call.query, "orderby"):
+        rows = odata.order(rows, text, render)
+    select = odata.wanted(call.query)
+    size = page_size(call)
+    return list_page(call, rows, lambda row: odata.pick(render(row), select), entity, size)
+
+
+def one(call: Call, body: dict[str, Any], entity: str) -> Reply:
+    """The answer with one object and its context, `$select` and `$expand` done."""
+    picked = odata.pick(body, odata.wanted(call.query))
+    return json_reply({"@odata.context": call.context(entity)} | picked, headers=applied(call))

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 
 from tools.emulator import naming
 from tools.emulator.blob import Blob
+from tools.emulator.calendars import CalendarStore
 from tools.emulator.changelog import ChangeLog, Generations
+from tools.emulator.contacts import ContactStore
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.tasks import TaskStore
 
 ROOT = "msgfolderroot"
 
@@ -89,11 +92,14 @@ class Folder:
 
 
 class Mailbox:
-    """The mail of one user."""
+    """The mail of one user, with calendars, contacts and tasks beside it."""
 
     def __init__(self, seed: int, owner: str) -> None:
         self._seed = seed
         self.owner = owner
+        self.calendars = CalendarStore(seed, owner)
+        self.contacts = ContactStore(seed, owner)
+        self.tasks = TaskStore(seed, owner)
         self.folders: dict[str, Folder] = {}
         self.folder_log: ChangeLog[str] = ChangeLog()
         self.folder_generations = Generations()

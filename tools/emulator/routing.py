@@ -8,7 +8,15 @@ Double slashes collapse; segments match whatever their case; `users('id')` is `u
 import re
 from urllib.parse import unquote
 
-from tools.emulator import drive_routes, folder_writes, mail_routes, user_routes
+from tools.emulator import (
+    calendar_routes,
+    contact_routes,
+    drive_routes,
+    folder_writes,
+    mail_routes,
+    task_routes,
+    user_routes,
+)
 from tools.emulator.errors import GraphError
 from tools.emulator.route import Route
 
@@ -19,6 +27,9 @@ ROUTES = [
     *user_routes.ROUTES,
     *mail_routes.ROUTES,
     *folder_writes.ROUTES,
+    *calendar_routes.ROUTES,
+    *contact_routes.ROUTES,
+    *task_routes.ROUTES,
     *drive_routes.ROUTES,
 ]
 

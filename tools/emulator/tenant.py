@@ -5,7 +5,7 @@ Recipes and content folders fill it; the methods below are also what the control
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from tools.emulator import naming
 from tools.emulator.blob import Blob, BytesBlob, ContentCache
@@ -14,6 +14,9 @@ from tools.emulator.clock import Clock
 from tools.emulator.drive import Drive, Item
 from tools.emulator.errors import no_user
 from tools.emulator.mailbox import Mailbox, Message
+from tools.emulator.records import RecordStore
+
+Kind = Literal["calendar", "contacts", "tasks"]
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -25,6 +28,11 @@ class User:
     profile: dict[str, Any]
     mailbox: Mailbox | None = None
     drive: Drive | None = None
+
+    @property
+    def mail_address(self) -> dict[str, Any]:
+        """Name and address as an `emailAddress` of Graph."""
+        return {"name": self.profile.get("displayName") or self.upn, "address": self.upn}
 
 
 class Tenant:
@@ -93,6 +101,18 @@ class Tenant:
         if drive is None:
             raise ValueError(f"{user} has no drive")
         return drive
+
+    def records(self, user: str, workload: Kind) -> RecordStore[Any]:
+        """The calendars, contacts or tasks of a user."""
+        mailbox = self.mailbox(user)
+        stores: dict[Kind, RecordStore[Any]] = {
+            "calendar": mailbox.calendars,
+            "contacts": mailbox.contacts,
+            "tasks": mailbox.tasks,
+        }
+        if workload not in stores:
+            raise ValueError(f"no such workload: {workload}")
+        return stores[workload]
 
     # changes to mail
 
@@ -171,6 +191,9 @@ class Tenant:
                 each.mailbox.folder_generations.kill()
                 for folder in each.mailbox.folders.values():
                     folder.generations.kill()
+                each.mailbox.calendars.kill_delta_tokens()
+                each.mailbox.contacts.kill_delta_tokens()
+                each.mailbox.tasks.kill_delta_tokens()
             if each.drive:
                 each.drive.generations.kill()
         if user is None:
