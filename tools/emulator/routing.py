@@ -9,11 +9,13 @@ import re
 from urllib.parse import unquote
 
 from tools.emulator import (
+    attachment_routes,
     calendar_routes,
     contact_routes,
     drive_routes,
     folder_writes,
     mail_routes,
+    message_writes,
     task_routes,
     user_routes,
 )
@@ -26,10 +28,12 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 ROUTES = [
     *user_routes.ROUTES,
     *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
     *task_routes.ROUTES,
+    *message_writes.ROUTES,
     *drive_routes.ROUTES,
 ]
 

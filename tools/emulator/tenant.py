@@ -13,7 +13,8 @@ from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.clock import Clock
 from tools.emulator.drive import Drive, Item
 from tools.emulator.errors import no_user
-from tools.emulator.mailbox import Mailbox, Message
+from tools.emulator.mailbox import Mailbox
+from tools.emulator.message import Message
 from tools.emulator.records import RecordStore
 
 Kind = Literal["calendar", "contacts", "tasks"]
