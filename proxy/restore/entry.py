@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from engine.catalog import Row
 from engine.errors import BackupError
 from proxy.contract import ItemOutcome
-from proxy.graph.errors import GraphAnswerLost, GraphError, GraphItemFault
+from proxy.graph.errors import GraphAnswerLost, GraphError, GraphExists, GraphItemFault
 from proxy.pipeline.outcome import failed
 from proxy.restore.journal import Intent, Journal
 from proxy.restore.places import Matched, matched, parents_first
@@ -27,7 +27,7 @@ from proxy.workloads.together import together
 __all__ = ["EntryRestore", "Way"]
 
 ITEMS_AT_ONCE = 4  # the mailbox answers no more than four calls at once
-TRIES_MAX = 3
+TRIES_MAX = 5
 LOOKS = 3
 
 
@@ -155,20 +155,33 @@ class EntryRestore:
     async def _make_places(self) -> dict[str, str]:
         base = ""
         for name in self._base:
-            base = await self._restorer.make_place(Place("", base, name), base)
+            base = await self._make_place(Place("", base, name), base)
         made: dict[str, str] = {}
         for place in self._source:
             there = self._run.places[place.id]
             if there is None:
                 parent = made.get(place.parent, base)
                 try:
-                    there = await self._restorer.make_place(place, parent)
+                    there = await self._make_place(place, parent)
                 except GraphError as error:
                     self._failures.failed(error)
                     self.outcomes.append(failed(place.id, place.name, error))
                     continue
             made[place.id] = there
         return made
+
+    async def _make_place(self, place: Place, parent: str) -> str:
+        """Make a place, or find the one of its name that is there."""
+        for attempt in range(1, TRIES_MAX + 1):
+            try:
+                return await self._restorer.make_place(place, parent)
+            except (GraphAnswerLost, GraphExists):
+                found = await self._restorer.find_place(place, parent)
+                if found is not None:
+                    return found
+                if attempt == TRIES_MAX:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _run_place(
         self, place: str, container: bytes, steps: Sequence[Step], tell: Callable[[], None]

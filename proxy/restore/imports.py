@@ -16,6 +16,7 @@ from proxy.graph.errors import (
     GraphAnswerLost,
     GraphDenied,
     GraphNotFound,
+    GraphRefused,
     GraphServiceMissing,
     GraphUnavailable,
     GraphUnsupported,
@@ -59,7 +60,7 @@ async def open_importer(target: Target) -> "Importer | None":
         await importer.open()
     except GraphServiceMissing:
         raise
-    except (GraphDenied, GraphNotFound, GraphUnsupported, msgspec.DecodeError):
+    except (GraphDenied, GraphNotFound, GraphRefused, GraphUnsupported, msgspec.DecodeError):
         return None
     return importer
 

@@ -14,7 +14,7 @@ import msgspec
 from engine.catalog import Row
 from engine.errors import NotFound
 from proxy.graph.client import segment
-from proxy.graph.errors import GraphAnswerLost, GraphExists, GraphItemFault
+from proxy.graph.errors import GraphItemFault
 from proxy.restore.attachments import INSIDE_BYTES_MAX, Attacher, inside
 from proxy.restore.contents import Contents
 from proxy.restore.imports import Importer, open_importer
@@ -90,22 +90,18 @@ class MailRestorer:
         return Place(row.id.decode(), row.container.decode(), name, meta.known_as, meta.hidden)
 
     async def make_place(self, place: Place, parent: str) -> str:
-        """A folder, or the one of its name that is there."""
-        path = f"/mailFolders/{segment(parent)}/childFolders" if parent else "/mailFolders"
+        """A folder."""
         body: dict[str, Any] = {"displayName": place.name}
         if place.hidden:
             body["isHidden"] = True
-        try:
-            return await self.target.made(self.target.call("Make a mail folder", path, body))
-        except (GraphExists, GraphAnswerLost):
-            found = await self._folder_named(path, place.name)
-            if found is None:
-                raise
-            return found
+        path = _below(parent)
+        return await self.target.made(self.target.call("Make a mail folder", path, body))
 
-    async def _folder_named(self, path: str, name: str) -> str | None:
+    async def find_place(self, place: Place, parent: str) -> str | None:
+        """A folder by its name."""
         query = {"includeHiddenFolders": "true", "$select": "id,displayName"}
-        wanted = name.casefold()
+        wanted = place.name.casefold()
+        path = _below(parent)
         async for folder in self.target.listed("List mail folders", path, _FOLDER, query):
             if (folder.display_name or "").casefold() == wanted:
                 return folder.id
@@ -135,8 +131,8 @@ class MailRestorer:
 
     async def make(self, row: Row, place: str) -> str:
         """Import the message, or make it from its parts."""
-        importer = await self._import()
-        stream = await self._contents.part(row, STREAM) if importer is not None else None
+        stream = await self._contents.part(row, STREAM)
+        importer = await self._import() if stream is not None else None
         if importer is not None and stream is not None:
             try:
                 new = await importer.create(place, stream)
@@ -200,6 +196,10 @@ class MailRestorer:
         listing = await self._contents.part(row, "attachments") if mime is None else None
         content = None if mime is None else await asyncio.to_thread(read_mime, mime)
         return new_message(row, stored, content, listing)
+
+
+def _below(parent: str) -> str:
+    return f"/mailFolders/{segment(parent)}/childFolders" if parent else "/mailFolders"
 
 
 def _key(subject: str, received: str | None, sender: str) -> str:

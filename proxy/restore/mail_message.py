@@ -74,14 +74,16 @@ def new_message(
     else:
         made.members["body"] = mime.body
         made.attachments = list(mime.attachments)
-    if not source.get("isDraft"):
-        made.members["singleValueExtendedProperties"] = _properties(source, meta)
+    if properties := _properties(source, meta):
+        made.members["singleValueExtendedProperties"] = properties
     return made
 
 
 def _properties(source: dict[str, Any], meta: dict[str, Any]) -> list[dict[str, str]]:
-    flags = FLAG_READ if meta.get("isRead") else 0
-    properties = [{"id": MESSAGE_FLAGS, "value": str(flags)}]
+    properties = []
+    if not source.get("isDraft"):
+        flags = FLAG_READ if meta.get("isRead") else 0
+        properties.append({"id": MESSAGE_FLAGS, "value": str(flags)})
     for tag, member in ((SUBMIT_TIME, "sentDateTime"), (DELIVERY_TIME, "receivedDateTime")):
         if moment := source.get(member):
             properties.append({"id": tag, "value": moment})

@@ -62,7 +62,15 @@ class Restorer(Protocol):
         """A container row of the restore point as a place."""
 
     async def make_place(self, place: Place, parent: str) -> str:
-        """Make a place of this name in `parent` ("": at the top), or find the one that is there; its id."""
+        """
+        Make a place of this name in `parent` ("": at the top); its id.
+
+        Raises:
+            GraphExists: one of this name is there. GraphAnswerLost: it may be there.
+        """
+
+    async def find_place(self, place: Place, parent: str) -> str | None:
+        """The id of the place of this name in `parent`, if there is one."""
 
     async def present(self, place: str) -> list[Present]:
         """What lies in a place."""
