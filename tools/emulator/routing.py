@@ -12,11 +12,14 @@ from tools.emulator import (
     attachment_routes,
     calendar_routes,
     contact_routes,
+    contact_writes,
     drive_routes,
+    event_writes,
     folder_writes,
     mail_routes,
     message_writes,
     task_routes,
+    task_writes,
     user_routes,
 )
 from tools.emulator.errors import GraphError
@@ -33,6 +36,9 @@ ROUTES = [
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
     *task_routes.ROUTES,
+    *event_writes.ROUTES,
+    *contact_writes.ROUTES,
+    *task_writes.ROUTES,
     *message_writes.ROUTES,
     *drive_routes.ROUTES,
 ]
