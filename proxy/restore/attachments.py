@@ -4,6 +4,7 @@ Attachments of a new item: small ones go with it, others one by one, large ones 
 Which are missing is told by what the item has: adding them is repeated as often as it takes, and never makes one twice.
 """
 
+import enum
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from proxy.graph.errors import GraphAnswerLost, GraphNotFound, GraphUnavailable,
 from proxy.restore.new_attachment import NewAttachment
 from proxy.restore.target import Target
 
-__all__ = ["INSIDE_BYTES_MAX", "Attacher", "inside"]
+__all__ = ["INSIDE_BYTES_MAX", "Attacher", "Kind", "inside"]
 
 INSIDE_BYTES_MAX = (
     2_500_000  # of all attachments that go with their item: the request stays under 4 MB
@@ -47,12 +48,20 @@ def inside(attachments: Sequence[NewAttachment]) -> bool:
     return sum(sizes) <= INSIDE_BYTES_MAX
 
 
+class Kind(enum.Enum):
+    """What attachments hang on: they are made and listed in two ways."""
+
+    OUTLOOK = "id,name,isInline"
+    TASK = "id,name"
+
+
 @dataclass(frozen=True, slots=True)
 class Attacher:
-    """Adds attachments to items of a user. `items`: the path of their kind ("/messages", "/events")."""
+    """Adds attachments to items of a user. `items`: the path of their collection ("/messages", "/events")."""
 
     target: Target
     items: str
+    kind: Kind = Kind.OUTLOOK
 
     async def add_missing(self, item: str, wanted: Sequence[NewAttachment]) -> None:
         """
@@ -62,8 +71,9 @@ class Attacher:
             GraphUnsupported(attachment-too-large): one is larger than Graph takes; the others are there.
             GraphError: it could not be done.
         """
-        large = [one for one in wanted if len(one.content) > SESSION_BYTES_MAX]
-        small = [one for one in wanted if len(one.content) <= SESSION_BYTES_MAX]
+        limit = SESSION_BYTES_MAX if self.kind is Kind.OUTLOOK else POST_BYTES_MAX
+        large = [one for one in wanted if len(one.content) > limit]
+        small = [one for one in wanted if len(one.content) <= limit]
         for _ in range(TRIES_MAX):
             try:
                 for one in await self._missing(item, small):
@@ -92,7 +102,7 @@ class Attacher:
             return []
         path = f"{self.items}/{item}/attachments"
         there = Counter[tuple[str, bool]]()
-        query = {"$select": "id,name,isInline"}
+        query = {"$select": self.kind.value}
         async for one in self.target.listed("List attachments", path, _ATTACHED, query):
             there[one.name or "", bool(one.is_inline)] += 1
         missing = []
@@ -108,7 +118,11 @@ class Attacher:
         if attachment.is_file and len(attachment.content) > POST_BYTES_MAX:
             await self._upload(path, attachment)
             return
-        call = self.target.call("Add an attachment", path, attachment.members())
+        members = attachment.members()
+        if self.kind is Kind.TASK:
+            members = {n: members[n] for n in ("name", "contentType", "contentBytes")}
+            members["@odata.type"] = "#microsoft.graph.taskFileAttachment"
+        call = self.target.call("Add an attachment", path, members)
         await self.target.writer.create(call)
 
     async def _upload(self, path: str, attachment: NewAttachment) -> None:

@@ -11,20 +11,24 @@ from datetime import datetime
 
 import msgspec
 
+from engine.catalog import Row
 from proxy.graph.client import Call, Content, segment
 from proxy.graph.errors import (
     GraphAnswerLost,
     GraphDenied,
+    GraphItemFault,
     GraphNotFound,
     GraphRefused,
     GraphServiceMissing,
     GraphUnavailable,
     GraphUnsupported,
 )
+from proxy.restore.contents import Contents
 from proxy.restore.target import Target
 
-__all__ = ["Importer", "open_importer"]
+__all__ = ["Imports"]
 
+STREAM = "fts"
 RENEWED_S = 60.0  # before its end a session is not used any more
 SESSION_TRIES_MAX = 2
 
@@ -48,7 +52,50 @@ class _Open:
     until: float  # seconds since 1970
 
 
-async def open_importer(target: Target) -> "Importer | None":
+class Imports:
+    """Imports of stored streams into one target, as far as rows have them and the service takes them."""
+
+    def __init__(self, target: Target, contents: Contents) -> None:
+        self._target = target
+        self._contents = contents
+        self._importer: _Importer | None = None
+        self._asked = False
+        self._turn = asyncio.Lock()
+        self._imported: set[bytes] = set()
+
+    async def make(self, row: Row, folder: str) -> str | None:
+        """
+        Import an item; its new id. None where it has to be made from its parts.
+
+        Raises:
+            GraphAnswerLost: it may be there.
+        """
+        if not any(part.role == STREAM for part in row.parts):
+            return None
+        importer = await self._open()
+        stream = await self._contents.part(row, STREAM) if importer is not None else None
+        if importer is None or stream is None:
+            return None
+        try:
+            new = await importer.create(folder, stream)
+        except GraphItemFault:
+            return None  # this one the service does not take
+        self._imported.add(row.id)
+        return new
+
+    def imported(self, row: Row) -> bool:
+        """Whether the item came in by import, so that nothing is missing of it."""
+        return row.id in self._imported
+
+    async def _open(self) -> "_Importer | None":
+        async with self._turn:
+            if not self._asked:
+                self._importer = await _open_importer(self._target)
+                self._asked = True
+            return self._importer
+
+
+async def _open_importer(target: Target) -> "_Importer | None":
     """What imports into the target's mailbox; None where the service or the application's rights offer it not."""
     call = target.call("Look up a mailbox", "/settings/exchange")
     try:
@@ -56,7 +103,7 @@ async def open_importer(target: Target) -> "Importer | None":
         mailbox = msgspec.json.decode(found, type=_Exchange).primary_mailbox_id
         if not mailbox:
             return None
-        importer = Importer(target, mailbox)
+        importer = _Importer(target, mailbox)
         await importer.open()
     except GraphServiceMissing:
         raise
@@ -65,7 +112,7 @@ async def open_importer(target: Target) -> "Importer | None":
     return importer
 
 
-class Importer:
+class _Importer:
     """Imports into one mailbox; sessions are opened and renewed as needed."""
 
     def __init__(self, target: Target, mailbox: str) -> None:

@@ -14,10 +14,9 @@ import msgspec
 from engine.catalog import Row
 from engine.errors import NotFound
 from proxy.graph.client import segment
-from proxy.graph.errors import GraphItemFault
 from proxy.restore.attachments import INSIDE_BYTES_MAX, Attacher, inside
 from proxy.restore.contents import Contents
-from proxy.restore.imports import Importer, open_importer
+from proxy.restore.imports import Imports
 from proxy.restore.mail_message import NewMessage, new_message
 from proxy.restore.mime_content import read_mime
 from proxy.restore.protocol import Place, Present, item_key
@@ -26,7 +25,6 @@ from proxy.workloads.mail_folders import list_folders
 
 __all__ = ["MailRestorer"]
 
-STREAM = "fts"
 STATE = ("isRead", "categories", "flag")
 
 
@@ -73,10 +71,7 @@ class MailRestorer:
         self.target = target
         self._contents = contents
         self._attacher = Attacher(target, "/messages")
-        self._importer: Importer | None = None
-        self._asked = False
-        self._imported: set[bytes] = set()
-        self._turn = asyncio.Lock()
+        self._imports = Imports(target, contents)
 
     async def places(self) -> list[Place]:
         """All mail folders."""
@@ -131,16 +126,8 @@ class MailRestorer:
 
     async def make(self, row: Row, place: str) -> str:
         """Import the message, or make it from its parts."""
-        stream = await self._contents.part(row, STREAM)
-        importer = await self._import() if stream is not None else None
-        if importer is not None and stream is not None:
-            try:
-                new = await importer.create(place, stream)
-            except GraphItemFault:
-                pass  # what the import refuses is made from its parts
-            else:
-                self._imported.add(row.id)
-                return new
+        if (new := await self._imports.make(row, place)) is not None:
+            return new
         message = await self._message(row)
         members = dict(message.members)
         if inside(message.attachments):
@@ -151,7 +138,7 @@ class MailRestorer:
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Attachments that did not go with it."""
         small = row.size <= INSIDE_BYTES_MAX and any(part.role == "mime" for part in row.parts)
-        if small or row.id in self._imported:
+        if small or self._imports.imported(row):
             return
         message = await self._message(row)
         if not inside(message.attachments):
@@ -180,13 +167,6 @@ class MailRestorer:
                     wanted,
                 )
                 await self.target.writer.change(call)
-
-    async def _import(self) -> Importer | None:
-        async with self._turn:
-            if not self._asked:
-                self._importer = await open_importer(self.target)
-                self._asked = True
-            return self._importer
 
     async def _message(self, row: Row) -> NewMessage:
         stored = await self._contents.part(row, "json")

@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.restore.new_attachment import NewAttachment
 
-__all__ = ["MimeContent", "read_mime"]
+__all__ = ["MimeContent", "as_item", "read_mime"]
 
 DEPTH_MAX = 50
 PEOPLE = {
@@ -112,11 +112,11 @@ def _embedded(part: email.message.Message, depth: int) -> NewAttachment:
         name=_decoded(part.get_filename() or "") or content.subject or "message",
         content_type="message/rfc822",
         content=inner.as_bytes(),
-        item=None if content.attachments else _as_item(content),
+        item=None if content.attachments else as_item(content),
     )
 
 
-def _as_item(content: MimeContent) -> dict[str, Any]:
+def as_item(content: MimeContent) -> dict[str, Any]:
     """A message inside a message. One with attachments of its own stays a file: Graph takes none there."""
     made: dict[str, Any] = {
         "@odata.type": "#microsoft.graph.message",

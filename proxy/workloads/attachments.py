@@ -11,13 +11,27 @@ import msgspec
 
 from engine.parts import Part
 from proxy.graph.client import segment
-from proxy.graph.errors import GraphDenied, GraphError, GraphItemFault, GraphThrottled
+from proxy.graph.errors import (
+    GraphDenied,
+    GraphError,
+    GraphItemFault,
+    GraphRefused,
+    GraphThrottled,
+    GraphUnsupported,
+)
 from proxy.graph.paging import decode_as
 from proxy.graph.transport import BodyReader
 from proxy.pipeline.outcome import failed, skipped
 from proxy.workloads.intake import store_body
 from proxy.workloads.mailbox_calls import MailboxCalls
-from proxy.workloads.members import Members, array, decode_members, encode_members, without
+from proxy.workloads.members import (
+    Members,
+    array,
+    decode_members,
+    encode_members,
+    without,
+    without_links,
+)
 from proxy.workloads.protocol import Shelf
 
 __all__ = ["EVENT_MEMBERS", "TASK_MEMBERS", "AttachmentReader", "Attachments"]
@@ -28,6 +42,8 @@ EVENT_MEMBERS = (
 )
 TASK_MEMBERS = "id,name,contentType,size,lastModifiedDateTime"
 REFERENCE = "#microsoft.graph.referenceAttachment"
+ITEM = "#microsoft.graph.itemAttachment"
+EXPAND_ITEM = {"$expand": "microsoft.graph.itemAttachment/item"}
 LEFT_OUT = ("@odata.mediaContentType", "contentBytes")
 
 
@@ -104,22 +120,36 @@ class AttachmentReader:
             return
         for raw in members:
             head = decode_as(_HEAD, encode_members(raw))
-            role = None
-            if head.odata_type != REFERENCE:
-                role = f"attachment-{len(found.contents)}"
-                try:
-                    found.contents.append(await self._content(role, f"{path}/{segment(head.id)}"))
-                except (GraphDenied, GraphThrottled):
-                    raise
-                except GraphError as error:
-                    found.unread.append((head.name or "an attachment", error))
-                    role = None
-            found.entries.append(_entry(owner, role, raw))
+            role = f"attachment-{len(found.contents)}"
+            try:
+                one = await self._one(head, raw, f"{path}/{segment(head.id)}", role)
+            except (GraphDenied, GraphThrottled):
+                raise
+            except GraphError as error:
+                found.unread.append((head.name or "an attachment", error))
+                one = raw, None
+            found.contents += [part for part in one[1:] if part is not None]
+            found.entries.append(_entry(owner, role if one[1] is not None else None, one[0]))
 
     async def _listing(self, path: str) -> list[Members]:
         call = self.calls.item_call("List attachments", path, {"$select": self.members})
         listed = await self.calls.all(call)
         return [without(decode_members(raw), LEFT_OUT) for raw in listed]
+
+    async def _one(
+        self, head: _Head, members: Members, path: str, role: str
+    ) -> tuple[Members, Part | None]:
+        """Members and content of an attachment; those of an attached item have all of the item."""
+        if head.odata_type == REFERENCE:
+            return members, None
+        if head.odata_type != ITEM:
+            return members, await self._content(role, path)
+        call = self.calls.item_call("Read an attached item", path, EXPAND_ITEM)
+        members = without_links(await self.calls.members(call))
+        try:
+            return members, await self._content(role, path)
+        except (GraphRefused, GraphUnsupported):
+            return members, None  # it cannot be rendered; its members are there
 
     async def _content(self, role: str, path: str) -> Part:
         async def consume(reader: BodyReader) -> Part:

@@ -61,7 +61,6 @@ class EventHead(msgspec.Struct, rename="camel"):
     change_key: str = ""
     subject: str | None = None
     type: str | None = None
-    recurrence: msgspec.Raw | None = None
     has_attachments: bool | None = None
     is_all_day: bool | None = None
     is_cancelled: bool | None = None

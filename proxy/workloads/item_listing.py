@@ -138,6 +138,8 @@ class ItemListing:
         except GraphNotFound:
             return  # gone since the containers were listed: so are its items, or they moved
         except GraphError as error:
+            if self._items.gave_up:
+                raise
             self._doubtful.add(container.id)
             self._shelf.note(failed(container.id.decode(), container.name.decode(), error))
             self._failures.failed(error)
@@ -161,7 +163,7 @@ class ItemListing:
             call = replace(call, patience_s=self._client.settings.item_patience_s)
             try:
                 return await self._pages(container, call, full=False)
-            except GraphUnavailable:
+            except (GraphUnavailable, GraphResync):
                 continue
         return await self._pages(container, self._call(container, small), full=False)
 
@@ -252,11 +254,14 @@ class _Items:
     """
     Items one by one: unchanged, moved, read, failed.
 
-    `seen`: row ids of all that listings showed, each with the version that was looked at.
+    Attributes:
+        seen: row ids of all that listings showed, each with the version that was looked at.
+        gave_up: so many failed in a row that it is not the items.
     """
 
     def __init__(self, source: ItemSource, shelf: Shelf) -> None:
         self.seen: dict[bytes, str] = {}
+        self.gave_up = False
         self._source = source
         self._shelf = shelf
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
@@ -294,12 +299,19 @@ class _Items:
                 self._shelf.note(failed(head.id, head.name, error))
                 return None
             except GraphError as error:
-                self._failures.failed(error)
-                self._shelf.note(failed(head.id, head.name, error))
+                self._note_failure(head, error)
                 return None
         self._failures.succeeded()
         self._shelf.count(stored=1)
         return row
+
+    def _note_failure(self, head: Head, error: GraphError) -> None:
+        self._shelf.note(failed(head.id, head.name, error))
+        try:
+            self._failures.failed(error)
+        except GraphError:
+            self.gave_up = True
+            raise
 
 
 def _placed(known: Row | None, container: str) -> Row | None:
