@@ -60,6 +60,8 @@ _META = msgspec.json.Decoder(_Meta)
 class ContactRestorer:
     """Implements `Restorer` for contacts."""
 
+    nested = True
+
     def __init__(self, target: Target, contents: Contents) -> None:
         self.target = target
         self._contents = contents

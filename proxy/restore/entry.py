@@ -14,9 +14,9 @@ from engine.catalog import Row
 from engine.errors import BackupError
 from proxy.contract import ItemOutcome
 from proxy.graph.errors import GraphAnswerLost, GraphError, GraphExists, GraphItemFault
-from proxy.pipeline.outcome import failed
+from proxy.pipeline.outcome import failed, skipped
 from proxy.restore.journal import Intent, Journal
-from proxy.restore.places import Matched, matched, parents_first
+from proxy.restore.places import Matched, flat, matched, parents_first
 from proxy.restore.plan import EntryPlan, Step, decided
 from proxy.restore.protocol import Collision, Place, Present, Restorer
 from proxy.restore.room import Room
@@ -63,7 +63,12 @@ class EntryRestore:
         self._base = way.base
         self._way = way
         self._failures = FailureRun()
-        self._source = parents_first([restorer.source_place(row) for row in wanted.containers])
+        places = [restorer.source_place(row) for row in wanted.containers]
+        self._source = parents_first([place for place in places if place is not None])
+        if self._base and not restorer.nested:
+            self._source = [flat(place, self._base) for place in self._source]
+            self._base = ()
+        self._by_name = bool(way.base)
         self._run = _Run()
         self.outcomes: list[ItemOutcome] = []
         self.done: dict[str, int] = defaultdict(int)
@@ -75,10 +80,12 @@ class EntryRestore:
         plan = EntryPlan(self._wanted.label, target)
         target_places = await self._restorer.places()
         base = self._find_base(target_places)
-        self._run.places = matched(self._source, target_places, base)
+        self._run.places = matched(self._source, target_places, below=base, by_name=self._by_name)
         plan.places_made = sum(place is None for place in self._run.places.values())
-        plan.places_made += len(self._base) if base == "" else 0
+        plan.places_made += base is None
         for container, rows in self._wanted.items.items():
+            if container.decode() not in self._run.places:
+                continue  # not of a kind that is restored
             steps = await self._decide(container, rows)
             self._run.steps[container] = steps
             for step in steps:
@@ -116,9 +123,7 @@ class EntryRestore:
                 self._journal.withdraw(self._wanted.label, item)
 
     def _find_base(self, places: Sequence[Place]) -> str | None:
-        """The target's folder that everything goes under; "" if it is not there yet."""
-        if not self._base:
-            return None
+        """The target's folder that everything goes under, "" for the top; None if it is not there yet."""
         ids = {place.id for place in places}
         parent = ""
         for name in self._base:
@@ -132,7 +137,7 @@ class EntryRestore:
                 None,
             )
             if found is None:
-                return ""
+                return None
             parent = found
         return parent
 
@@ -212,10 +217,12 @@ class EntryRestore:
             self.outcomes.append(failed(place, "", error))
 
     async def _do(self, step: Step, place: str) -> None:
-        if step.action in ("skip", "unchanged"):
+        item, name = step.row.id.decode(), step.row.name.decode("utf-8", "replace")
+        if step.action == "refuse":
+            self.outcomes.append(skipped(item, name, "would-send-mail"))
+        if step.action in ("skip", "unchanged", "refuse"):
             self.done[step.action] += 1
             return
-        item = step.row.id.decode()
         try:
             new = self._section.made.get(item) or await self._create(step, place)
             await self._restorer.complete(step.row, new, place)

@@ -67,6 +67,8 @@ KEY_MEMBERS = "id,changeKey,subject,receivedDateTime,from,sender"
 class MailRestorer:
     """Implements `Restorer` for mail."""
 
+    nested = True
+
     def __init__(self, target: Target, contents: Contents) -> None:
         self.target = target
         self._contents = contents

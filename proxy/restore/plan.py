@@ -15,7 +15,7 @@ from proxy.restore.protocol import Collision, Present
 
 __all__ = ["Action", "Cost", "EntryPlan", "Step", "decided"]
 
-Action = Literal["create", "copy", "replace", "skip", "unchanged"]
+Action = Literal["create", "copy", "replace", "skip", "unchanged", "refuse"]
 
 # What Exchange allows one application in one mailbox (Graph, service-specific throttling limits).
 REQUESTS_PER_S = 10_000 / 600
@@ -116,4 +116,6 @@ def _action(
         return "unchanged", there, ""
     if collision == "skip":
         return "skip", there, ""
+    if found.tells_others:
+        return "refuse", there, ""  # replacing it would send mail
     return "replace", there, hit

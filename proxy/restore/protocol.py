@@ -4,7 +4,7 @@ The border between a restore and the workloads it writes: what `run` asks of one
 Places are the target's containers (mail folders, calendars, contact folders, task lists); present is what lies in one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, Protocol
 
@@ -25,7 +25,7 @@ class Place:
     Attributes:
         parent: id of the container it is in; "" or an id that is no place for the top.
         known_as: the name that the service gives it in every language ("inbox"), or "".
-        hidden: not shown to people.
+        hidden: not shown to people. look: further members that it is made with (a colour).
     """
 
     id: str
@@ -33,15 +33,23 @@ class Place:
     name: str
     known_as: str = ""
     hidden: bool = False
+    look: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """An item in a place. `key`: as `item_key` makes it; `version`: its change key."""
+    """
+    An item in a place.
+
+    Attributes:
+        key: as `item_key` makes it. version: its change key.
+        tells_others: the service would write to other people if it were taken away.
+    """
 
     id: str
     key: str
     version: str = ""
+    tells_others: bool = False
 
 
 def item_key(*members: str) -> str:
@@ -54,12 +62,13 @@ class Restorer(Protocol):
     """Writes one workload of one target user. Errors are GraphErrors of the one item or place."""
 
     target: Target
+    nested: bool  # whether places may be in places
 
     async def places(self) -> list[Place]:
         """All places of the target, parents first."""
 
-    def source_place(self, row: Row) -> Place:
-        """A container row of the restore point as a place."""
+    def source_place(self, row: Row) -> Place | None:
+        """A container row of the restore point as a place; None: what is in it is not restored."""
 
     async def make_place(self, place: Place, parent: str) -> str:
         """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.restore.session import EntryResult, RestoreProgress, RestoreResult
 
 PROBLEMS_SHOWN_MAX = 100
-COLUMNS = ("create", "copy", "replace", "skip", "unchanged")
+COLUMNS = ("create", "copy", "replace", "skip", "unchanged", "failed")
 
 
 def restore(

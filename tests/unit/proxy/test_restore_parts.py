@@ -48,9 +48,9 @@ SOURCE = [
 def test_a_container_is_found_by_id_by_known_name_and_by_name_below_its_parent() -> None:
     """The original mailbox keeps ids; another language keeps the known name; else names count, in any case."""
     same = [Place("i", "r", "Inbox", "inbox"), Place("w", "r", "moved"), Place("x", "w", "q4")]
-    assert matched(SOURCE, same, None) == {"i": "i", "w": "w", "q": "x"}
+    assert matched(SOURCE, same, by_name=False) == {"i": "i", "w": "w", "q": "x"}
     other = [Place("I", "r", "Inbox", "inbox"), Place("W", "I", "WORK")]
-    assert matched(SOURCE, other, None) == {"i": "I", "w": "W", "q": None}
+    assert matched(SOURCE, other, by_name=False) == {"i": "I", "w": "W", "q": None}
 
 
 def test_below_a_folder_names_alone_count() -> None:
@@ -59,8 +59,8 @@ def test_below_a_folder_names_alone_count() -> None:
         Place("b", "r", "Back"),
         Place("p", "b", "posteingang"),
     ]
-    assert matched(SOURCE, there, "b") == {"i": "p", "w": None, "q": None}
-    assert matched(SOURCE, there, "") == {"i": None, "w": None, "q": None}
+    assert matched(SOURCE, there, below="b", by_name=True) == {"i": "p", "w": None, "q": None}
+    assert matched(SOURCE, there, below=None, by_name=True) == {"i": None, "w": None, "q": None}
 
 
 def test_parents_come_first_and_a_circle_ends() -> None:
