@@ -7,11 +7,13 @@ from urllib.parse import parse_qs, parse_qsl
 
 from aiohttp import web
 
+from tools.emulator import outlook
 from tools.emulator.call import Request, Services
 from tools.emulator.downloads import download
 from tools.emulator.entra_routes import Entra
 from tools.emulator.errors import GraphError
 from tools.emulator.graph import Graph
+from tools.emulator.outlook_door import Outlook
 from tools.emulator.reply import Reply
 from tools.emulator.staging import error_reply
 
@@ -34,6 +36,7 @@ class Door:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._graph = Graph(services)
+        self._outlook = Outlook(services)
         self._entra = Entra(services)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -44,7 +47,7 @@ class Door:
         if reply.cut is not None:
             return await _send_cut(request, reply)
         response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
-        if reply.body or reply.status not in (204, 302, 304):
+        if reply.body:
             response.headers["Content-Type"] = reply.content_type
         return response
 
@@ -59,19 +62,19 @@ class Door:
             return self._entra.answer(request.method, origin, raw, request.headers, body)
         if (token := _download_token(path, query)) is not None:
             return await self._download(request, token)
-        for prefix in _VERSIONS:
+        for prefix in (*_VERSIONS, outlook.PREFIX):
             if path.lower().startswith(prefix):
-                return await self._graph.answer(
-                    Request(
-                        request.method,
-                        origin,
-                        prefix.rstrip("/"),
-                        path[len(prefix) - 1 :],
-                        dict(parse_qsl(query, keep_blank_values=True)),
-                        request.headers,
-                        await request.read(),
-                    )
+                arrived = Request(
+                    request.method,
+                    origin,
+                    prefix.rstrip("/"),
+                    path[len(prefix) - 1 :],
+                    dict(parse_qsl(query, keep_blank_values=True)),
+                    request.headers,
+                    await request.read(),
                 )
+                host_door = self._outlook if prefix == outlook.PREFIX else self._graph
+                return await host_door.answer(arrived)
         error = GraphError(404, "UnknownError", "No such place in the emulator.")
         return error_reply(self._services, error, request.headers)
 

@@ -86,13 +86,19 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A call as rules see it; `segments` are those of its path, `owner` names of its mailbox."""
+    """
+    A call as rules see it.
+
+    `segments` are those of its path, `owner` names of its mailbox; `fingerprint` tells creates
+    that would make doubles from others.
+    """
 
     method: str
     segments: Sequence[str]
     kinds: frozenset[str]
     app: str = ""
     owner: frozenset[str] = frozenset()
+    fingerprint: str = ""
 
 
 class _Armed:

@@ -20,11 +20,12 @@ from tools.emulator import routing, user_routes
 from tools.emulator.call import Call, Request, Services
 from tools.emulator.entra import App
 from tools.emulator.errors import GraphError
+from tools.emulator.exchange_door import admitted
 from tools.emulator.fault_script import Event
 from tools.emulator.odata import option
 from tools.emulator.reply import Reply
 from tools.emulator.route import Route
-from tools.emulator.staging import error_reply, staged
+from tools.emulator.staging import error_reply, fingerprint, staged
 
 _GZIP_FROM = 1400  # bytes; smaller bodies fit a packet anyway
 _BODY_BYTES_MAX = 4 << 20
@@ -74,23 +75,27 @@ class Graph:
         """Run the handler once the throttle has admitted the call."""
         services = self._services
         headers: dict[str, str] = {}
-        with contextlib.ExitStack() as stack:
-            owner: frozenset[str] = frozenset()
+        async with contextlib.AsyncExitStack() as stack:
+            names: frozenset[str] = frozenset()
+            owner = ""
             if route.service == "mail":
-                user = call.owner()
-                owner = frozenset((user.key.lower(), user.upn.lower()))
-                now = services.clock.now()
-                running = stack.enter_context(services.ledger.mailbox_call(user.key, now))
-                await asyncio.sleep(services.latency)  # calls that arrived together overlap here
-                services.throttle.mailbox(user.key, running)
-                services.faults.check_owner("mail", user.key)
+                user = call.user()
+                names, owner = user.names, user.key
+                size = len(call.request.body) if route.writes else 0
+                await stack.enter_async_context(admitted(services, user, size))
             else:
                 await asyncio.sleep(services.latency)
                 throttle = services.throttle
                 admit = throttle.files if route.service == "files" else throttle.identity
                 headers = admit(cost)
+            segments = _filled(route, call)
             event = Event(
-                call.request.method, _filled(route, call), route.kinds, call.app.name, owner
+                call.request.method,
+                segments,
+                route.kinds,
+                call.app.name,
+                names,
+                fingerprint(call.request, owner, "/".join(segments)) if route.doubles else "",
             )
             reply = await staged(services, event, call.url, lambda: route.handler(call))
         reply.headers.update(headers)

@@ -6,6 +6,7 @@ goes through a method that records it in the log of the folder, so that delta ne
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, MutableMapping
 
 from tools.emulator import naming
@@ -103,6 +104,10 @@ class Mailbox:
         dumpster = self._add_root(DUMPSTER, "Recoverable Items")
         for name, display in RECOVERABLE:
             self.add_folder(dumpster, display, well_known=name)
+        self.hierarchy_log: ChangeLog[str] = ChangeLog()  # folders of every kind
+        for log in (self.folder_log, self.calendars.log, self.contacts.log, self.tasks.log):
+            log.join(self.hierarchy_log)
+        self.item_generations: dict[str, Generations] = defaultdict(Generations)
 
     def _add_root(self, well_known: str, name: str) -> Folder:
         key = naming.folder_id(self._seed, self.owner, well_known)

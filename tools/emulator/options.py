@@ -53,6 +53,8 @@ class EmulatorOptions:
         rate: virtual seconds per real second; durations sent to clients are divided by it.
         token_life: virtual seconds an access token lives.
         url_life: virtual seconds a pre-authenticated URL lives.
+        import_life: virtual seconds an import session lives.
+        export_bytes_max: largest item that can be exported and imported, in bytes of its stream.
         latency: real seconds each Graph answer takes; makes concurrency visible.
         inject_mime_drift: each `$value` of a message differs from the last in one header.
         roles: application roles in access tokens of the backup's app.
@@ -73,6 +75,8 @@ class EmulatorOptions:
     rate: float = 1.0
     token_life: int = 3599
     url_life: int = 3600
+    import_life: int = 3600
+    export_bytes_max: int = 150 << 20
     latency: float = 0.0
     inject_mime_drift: bool = False
     roles: tuple[str, ...] = BACKUP_ROLES

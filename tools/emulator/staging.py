@@ -4,6 +4,7 @@ answer.
 """
 
 import asyncio
+import hashlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tools.emulator.call import Services
+from tools.emulator.call import Request, Services
 from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
 from tools.emulator.fault_script import Do, Event, PageEdit
@@ -24,6 +25,8 @@ async def staged(
     services: Services, event: Event, url: str, handle: Callable[[], Awaitable[Reply]]
 ) -> Reply:
     """Answer the call of `url` with `handle`, unless the script says otherwise."""
+    if event.fingerprint in services.ledger.lost:
+        services.ledger.breach("duplicate-create", "/".join(event.segments), services.clock.now())
     do = services.script.take(event)
     if do is None:
         return await handle()
@@ -36,11 +39,21 @@ async def staged(
     if do.commit or not replaced:
         done = await handle()
     if do.then == "drop":
+        if done is not None and done.status in (200, 201):
+            services.ledger.lost.update({event.fingerprint} - {""})
         return Reply(done.status if done else 0, dropped=True)
     if do.status is not None:
         return _instead(services, do)
     assert done is not None
     return _edited(done, do, url)
+
+
+def fingerprint(request: Request, owner: str, name: str) -> str:
+    """What tells a create from others: sent again after a lost answer, it makes a double."""
+    if request.method != "POST":
+        return ""
+    digest = hashlib.blake2b(request.body, digest_size=16).hexdigest()
+    return f"{owner} {name} {digest}"
 
 
 def _instead(services: Services, do: Do) -> Reply:
