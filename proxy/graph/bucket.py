@@ -133,7 +133,7 @@ class Bucket:
                 await self._wait_for_turn(units)
                 self.running += 1
             meter.waited_s += self._clock.monotonic() - began
-            meter.requests += 1
+            meter.requests += 1 if self.shape.in_units else max(1, round(units))  # a batch has many
             admission = Admission(self, meter, units)
             try:
                 yield admission

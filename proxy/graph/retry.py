@@ -13,7 +13,7 @@ import random
 from proxy.graph.errors import GraphAnswerLost, GraphError, GraphUnavailable
 from proxy.graph.faults import Duty, Fault
 
-__all__ = ["Persistence"]
+__all__ = ["Persistence", "pause_s"]
 
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 THROTTLE_PATIENCE_S = 3600.0  # a throttled bucket recovers; giving up would only start it over
@@ -28,6 +28,11 @@ REFUSED_STATUSES = frozenset(
 _RANDOM = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
 
+def pause_s(fault: Fault) -> float:
+    """How long the bucket pauses for a throttling answer, in seconds."""
+    return PAUSE_WITHOUT_WORD_S if fault.retry_after_s is None else fault.retry_after_s
+
+
 class Persistence:
     """The attempts at one request: after each failure it says how long to wait, or raises."""
 
@@ -39,10 +44,6 @@ class Persistence:
         self._began = now
         self._tries = 0
         self._token_tries = 0
-
-    def pause_s(self, fault: Fault) -> float:
-        """How long the bucket pauses for a throttling answer."""
-        return PAUSE_WITHOUT_WORD_S if fault.retry_after_s is None else fault.retry_after_s
 
     def after_error(self, error: GraphUnavailable, now: float) -> float:
         """Seconds to wait after a connection that failed; raises `error` when that does not help."""
@@ -61,7 +62,7 @@ class Persistence:
             return 0.0
         if fault.duty is Duty.PAUSE:
             # The bucket is fenced: the wait is done there, for everybody.
-            if now + self.pause_s(fault) > self._began + max(THROTTLE_PATIENCE_S, self._patience_s):
+            if now + pause_s(fault) > self._began + max(THROTTLE_PATIENCE_S, self._patience_s):
                 raise fault.to_error(self._what)
             return 0.0
         return self._backoff(fault.to_error(self._what), now, fault.retry_after_s)

@@ -10,7 +10,7 @@ from typing import assert_never
 from engine.errors import BackupError, Conflict, InternalError, UsageError
 from engine.manifest import EntryRef, ObjectKey
 from proxy.contract import EntryRef as WireEntry
-from proxy.contract import Task
+from proxy.contract import Selection, Task
 from proxy.contract import Workload as WorkloadName
 from proxy.graph.client import GraphClient
 from proxy.graph.errors import GraphError
@@ -63,7 +63,7 @@ class _Backup:
         self._target = task.object
         self._name = task.workload
         self._session = task.session
-        self._workload = _workload(task.workload)
+        self._workload = _workload(task.workload, task.selection)
         self._context = context
         self._kept = kept
         self._client = client
@@ -101,10 +101,10 @@ class _Backup:
         self.tally.committed.append((entry, complete))
 
 
-def _workload(name: WorkloadName) -> Workload:
+def _workload(name: WorkloadName, selection: Selection) -> Workload:
     match name:
         case "mail":
-            return Mail()
+            return Mail(selection)
         case "calendar":
             return Calendar()
         case "contacts":

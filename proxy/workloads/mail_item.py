@@ -27,6 +27,7 @@ __all__ = [
     "Removed",
     "decode_entry",
     "message_row",
+    "received_ns",
     "stored_json",
     "with_state",
 ]
@@ -73,6 +74,10 @@ class MessageHead(msgspec.Struct, rename="camel"):
     removed: _Gone | None = msgspec.field(default=None, name="@removed")
 
 
+class _Received(msgspec.Struct):
+    received: str | None = None
+
+
 class Removed(msgspec.Struct, frozen=True):
     """An entry of the feed that says: not in this folder any more."""
 
@@ -103,6 +108,12 @@ def with_state(row: Row, raw: bytes) -> Row | None:
     changed = pick(decode_members(raw), VOLATILE)
     merged = msgspec.json.encode({**decode_members(row.meta), **changed})
     return None if merged == row.meta else dataclasses.replace(row, meta=merged)
+
+
+def received_ns(row: Row) -> int:
+    """When the message of a row was received, nanoseconds since 1970 UTC; 0 if that is not known."""
+    received = msgspec.json.decode(row.meta, type=_Received).received
+    return nanoseconds(received)
 
 
 def message_row(

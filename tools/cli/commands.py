@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
-from tools.cli.options import AS_OF, OPENING, POINT, REPO
+from tools.cli.options import AS_OF, OPENING, POINT, REPO, SELECTION
 from tools.cli.roles import ROLES
 from tools.cli.syntax import Command, parameter, switch, within
 
@@ -342,6 +342,7 @@ POINTS = (
                 action="append",
                 help="Only this user (again for more)",
             ),
+            *SELECTION,
             parameter(
                 "--workload",
                 dest="workloads",

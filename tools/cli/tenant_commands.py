@@ -39,8 +39,18 @@ def backup(
     cache_dir: Path | None,
     state_dir: Path | None,
     json: bool,
+    groups: list[str] | None,
+    filter: str | None,
+    without_users: list[str] | None,
+    folders: list[str] | None,
+    without_folders: list[str] | None,
+    received_from: str | None,
+    received_until: str | None,
+    recoverable_items: bool,
+    mail_policy: Literal["full", "portable"] | None,
 ) -> int:
     """One backup session of a Microsoft 365 tenant, without a server."""
+    from proxy.contract import Selection
     from proxy.graph.settings import load_organization
     from proxy.pipeline.standalone import backup_organization
 
@@ -59,6 +69,17 @@ def backup(
                 organization,
                 opened,
                 users=users or (),
+                selection=Selection(
+                    groups=groups or [],
+                    filter=filter or "",
+                    without_users=without_users or [],
+                    folders=folders or [],
+                    without_folders=without_folders or [],
+                    received_from=received_from or "",
+                    received_until=received_until or "",
+                    recoverable_items=recoverable_items,
+                    mail_policy=mail_policy or "full",
+                ),
                 workloads=workloads or WORKLOADS,
                 progress=show,
             )

@@ -16,6 +16,7 @@ from tools.emulator import (
     drive_routes,
     event_writes,
     folder_writes,
+    groups,
     mail_routes,
     mailbox_routes,
     message_writes,
@@ -31,6 +32,7 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 
 ROUTES = [
     *user_routes.ROUTES,
+    *groups.ROUTES,
     *mail_routes.ROUTES,
     *attachment_routes.ROUTES,
     *folder_writes.ROUTES,

@@ -11,7 +11,7 @@ from typing import Any
 from engine.catalog import Row
 from engine.keys import KdfCost
 from engine.manifest import PointForm
-from proxy.contract import EntryRef, Event, ObjectRef, Task, TaskSecrets, Workload
+from proxy.contract import EntryRef, Event, ObjectRef, Selection, Task, TaskSecrets, Workload
 from proxy.graph.budget import BudgetLimits
 from proxy.graph.settings import OrganizationSettings, parse_organization
 from proxy.keeper import KeeperLimits
@@ -117,12 +117,14 @@ class Lab:
         *users: str,
         workloads: Sequence[Workload] = ("mail", "drives"),
         limits: BudgetLimits | None = None,
+        selection: Selection | None = None,
     ) -> SessionResult:
         """A session without a server."""
         return await backup_organization(
             self.settings,
             self.repository,
             users=users,
+            selection=selection,
             workloads=workloads,
             version="test",
             limits=limits,
@@ -173,6 +175,41 @@ class Lab:
             **members,
         )
         return RecordingContext(task, TaskSecrets(graph=self.org, passphrase=PASSPHRASE))
+
+    def after_request(self, number: int, action: Callable[[], object]) -> Callable[[], bool]:
+        """
+        Do `action` when the service has answered `number` more requests, before it sees the next one.
+
+        Returns a question: whether that moment came.
+        """
+        ledger, real, left = self.ledger, self.ledger.finish, number
+
+        def finish(*arguments: Any) -> None:
+            nonlocal left
+            real(*arguments)
+            left -= 1
+            if left == 0:
+                action()
+
+        ledger.finish = finish  # type: ignore[method-assign]
+
+        def came() -> bool:
+            ledger.finish = real  # type: ignore[method-assign]
+            return left <= 0
+
+        return came
+
+    def mail_ids(self, point: PointForm | None) -> list[str]:
+        """Ids of all messages of a restore point."""
+        assert point is not None
+        return sorted(row.id.decode() for row in self.rows(point) if row.kind == "message")
+
+    def rows(self, point: PointForm | None, workload: str = "mail") -> list[Row]:
+        """All rows of a restore point."""
+        assert point is not None
+        entries = [entry for entry in point.entries if entry.workload == workload]
+        found = (self.repository.catalog(self.repository.entries.get(e.entry)) for e in entries)
+        return [row for catalog in found for row in catalog.rows()]
 
     # -- comparison ------------------------------------------------------------------------------
 
