@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import msgspec
+
 from tools.emulator import delta, odata
 from tools.emulator.call import Call
 from tools.emulator.changelog import ChangeLog, Generations
+from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, json_reply
@@ -127,3 +130,13 @@ def one(call: Call, body: dict[str, Any], entity: str) -> Reply:
     """The answer with one object and its context, `$select` and `$expand` done."""
     picked = odata.pick(body, odata.wanted(call.query))
     return json_reply({"@odata.context": call.context(entity)} | picked, headers=applied(call))
+
+
+def moment(call: Call) -> str:
+    """Now, as Graph writes it."""
+    return iso(call.now)
+
+
+def encoded(value: dict[str, Any]) -> bytes:
+    """A JSON object as bytes."""
+    return msgspec.json.encode(value)

@@ -14,9 +14,11 @@ from tools.emulator.calendars import CalendarStore
 from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.contacts import ContactStore
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.message import Message
 from tools.emulator.tasks import TaskStore
 
 ROOT = "msgfolderroot"
+DUMPSTER = "recoverableitemsroot"
 
 # well-known name, display name, hidden
 WELL_KNOWN = (
@@ -29,29 +31,12 @@ WELL_KNOWN = (
     ("outbox", "Outbox", False),
     ("conversationhistory", "Conversation History", True),
 )
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Message:
-    """
-    A message; `key` is its immutable id, times are seconds since the epoch.
-
-    `received` is None when only the MIME knows it: then the rendering parses it.
-    """
-
-    key: str
-    movable: str
-    folder: "Folder"
-    mime: Blob
-    created: float
-    modified: float
-    received: float | None = None
-    is_read: bool = True
-    is_draft: bool = False
-    flagged: bool = False
-    categories: tuple[str, ...] = ()
-    version: int = 1
-    fetches: int = 0
+# below the dumpster, which no listing of folders shows
+RECOVERABLE = (
+    ("recoverableitemsdeletions", "Deletions"),
+    ("recoverableitemspurges", "Purges"),
+    ("recoverableitemsversions", "Versions"),
+)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -83,6 +68,11 @@ class Folder:
         above = self.parent.path
         return f"{above}/{self.name}" if above else self.name
 
+    @property
+    def recoverable(self) -> bool:
+        """True for the dumpster and what is below it."""
+        return any(folder.well_known == DUMPSTER for folder in (self, *self.ancestors()))
+
     def ancestors(self) -> "Iterator[Folder]":
         """The folders above, the nearest first."""
         here = self.parent
@@ -106,12 +96,20 @@ class Mailbox:
         self._messages: dict[str, Message] = {}
         self._movable: dict[str, str] = {}
         self._made = 0
-        key = naming.folder_id(seed, owner, ROOT)
-        self.root = Folder(key, "Top of Information Store", None, ROOT)
-        self.folders[key] = self.root
-        self._well_known = {ROOT: self.root}
+        self._well_known: dict[str, Folder] = {}
+        self.root = self._add_root(ROOT, "Top of Information Store")
         for name, display, hidden in WELL_KNOWN:
             self.add_folder(self.root, display, well_known=name, hidden=hidden)
+        dumpster = self._add_root(DUMPSTER, "Recoverable Items")
+        for name, display in RECOVERABLE:
+            self.add_folder(dumpster, display, well_known=name)
+
+    def _add_root(self, well_known: str, name: str) -> Folder:
+        key = naming.folder_id(self._seed, self.owner, well_known)
+        root = self.folders[key] = self._well_known[well_known] = Folder(
+            key, name, None, well_known
+        )
+        return root
 
     # folders
 
@@ -134,7 +132,8 @@ class Mailbox:
         self.folders[key] = folder
         if well_known:
             self._well_known[well_known] = folder
-        self.folder_log.record(key, at=at)
+        if not folder.recoverable:
+            self.folder_log.record(key, at=at)
         return folder
 
     def folder(self, key: str) -> Folder:
@@ -161,7 +160,8 @@ class Mailbox:
 
     def move_folder(self, folder: Folder, parent: Folder, *, at: float) -> None:
         """Put `folder` with everything in it below `parent`; its id stays."""
-        if folder.parent is None or folder is parent or folder in parent.ancestors():
+        loop = folder is parent or folder in parent.ancestors()
+        if folder.parent is None or loop or parent.recoverable:
             raise GraphError(400, "ErrorMoveCopyFailed", "The folder cannot be moved there.")
         if folder.parent is parent:
             return
@@ -210,8 +210,26 @@ class Mailbox:
         return found
 
     def messages(self) -> Iterator[Message]:
-        """All messages of the mailbox, oldest id first."""
-        return iter(self._messages.values())
+        """All messages of the mailbox, oldest id first; not those in the dumpster."""
+        return (m for m in self._messages.values() if not m.folder.recoverable)
+
+    def discard(self, message: Message, *, at: float) -> None:
+        """Delete as a client does: to the deleted items, from there to the dumpster."""
+        bin_folder, here = self.folder("deleteditems"), message.folder
+        if here.recoverable:
+            self.purge(message, at=at)
+        elif here is bin_folder or bin_folder in here.ancestors():
+            self.move(message, self.folder("recoverableitemsdeletions"), at=at)
+        else:
+            self.move(message, bin_folder, at=at)
+
+    def purge(self, message: Message, *, at: float) -> None:
+        """Delete so that clients see it no more: to the purges, from there for good."""
+        purges = self.folder("recoverableitemspurges")
+        if message.folder is purges:
+            self.remove(message, at=at)
+        else:
+            self.move(message, purges, at=at)
 
     def remove(self, message: Message, *, at: float) -> None:
         """Delete a message for good."""

@@ -26,7 +26,7 @@ def _state(user: User) -> dict[str, Any]:
     if user.mailbox:
         state |= records_state(user.mailbox)
         for folder in user.mailbox.folders.values():
-            if folder.parent is not None and not folder.search:
+            if folder.parent is not None and not folder.search and not folder.recoverable:
                 messages = {m.key: m.mime.sha256 for m in folder.messages.values()}
                 state["mail"][folder.path] = messages
     if user.drive:

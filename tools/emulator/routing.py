@@ -9,12 +9,17 @@ import re
 from urllib.parse import unquote
 
 from tools.emulator import (
+    attachment_routes,
     calendar_routes,
     contact_routes,
+    contact_writes,
     drive_routes,
+    event_writes,
     folder_writes,
     mail_routes,
+    message_writes,
     task_routes,
+    task_writes,
     user_routes,
 )
 from tools.emulator.errors import GraphError
@@ -26,10 +31,15 @@ _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 ROUTES = [
     *user_routes.ROUTES,
     *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
     *folder_writes.ROUTES,
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
     *task_routes.ROUTES,
+    *event_writes.ROUTES,
+    *contact_writes.ROUTES,
+    *task_writes.ROUTES,
+    *message_writes.ROUTES,
     *drive_routes.ROUTES,
 ]
 

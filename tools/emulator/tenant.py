@@ -13,7 +13,9 @@ from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.clock import Clock
 from tools.emulator.drive import Drive, Item
 from tools.emulator.errors import no_user
-from tools.emulator.mailbox import Mailbox, Message
+from tools.emulator.mailbox import Mailbox
+from tools.emulator.message import Message
+from tools.emulator.outbox import SentMail
 from tools.emulator.records import RecordStore
 
 Kind = Literal["calendar", "contacts", "tasks"]
@@ -47,6 +49,7 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
+        self.outbox: list[SentMail] = []
         self.user_log: ChangeLog[str] = ChangeLog()
         self.user_generations = Generations(keep=1 << 30)  # directory tokens die by age
         self._names: dict[str, User] = {}
