@@ -10,6 +10,7 @@ those (docs/decisions/0011).
 import asyncio
 import logging
 import random
+import re
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ FENCE_JITTER_SHARE, FENCE_JITTER_MAX_S = 0.05, 2.0
 LOOK_AGAIN_S = 0.5  # somebody else may give back what is waited for
 STORE_AGAIN_S = 0.5
 TEND_S = LEASE_S / 2  # open leases are renewed or given back
+
+SHARE = re.compile(r"\d(\.\d{1,6})?")
 
 _RANDOM = random.Random()  # noqa: S311 - spreads calls, guards nothing
 
@@ -185,14 +188,16 @@ class Bucket:
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take note of what an answer says of the limit; nothing left means a pause before being told off."""
         band = self.shape.band
-        if band is None:
-            return
-        minute = band.windows()[0]
-        used = self._state.used_units(0, minute, self._partner.store.now()) + self._used
-        band.learn(_number(headers.get("RateLimit-Limit", "")), used)
+        if band is not None:
+            minute = band.windows()[0]
+            used = self._state.used_units(0, minute, self._partner.store.now()) + self._used
+            band.learn(_number(headers.get("RateLimit-Limit", "")), used)
         reset = _number(headers.get("RateLimit-Reset", ""))
         if _number(headers.get("RateLimit-Remaining", "")) == 0 and reset is not None:
             self._hold_everybody(min(float(reset), RESET_S_MAX))
+        over = _share(headers.get("x-ms-throttle-limit-percentage", "")) - 1.0
+        if over > 0:  # the directory goes on answering up to 1.8 times the limit; then it refuses
+            self._hold_everybody(over * min(window.period_s for window in self.shape.limits()))
 
     # -- the shared state ------------------------------------------------------------------------
 
@@ -344,6 +349,10 @@ class Bucket:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _share(text: str) -> float:
+    return float(text) if SHARE.fullmatch(text) else 0.0
 
 
 class Partner:

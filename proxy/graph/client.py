@@ -2,7 +2,8 @@
 Requests to Microsoft Graph as one task makes them: retried, budgeted, counted.
 
 Order of the layers, outermost first: retry by time, budget (every attempt pays and waits), token, transport. Only
-reading calls exist here; the backup application has no right to write.
+reading calls exist here, the few that are a POST included: the backup application has no right to write. What writes
+is `writer`, which a backup never gets.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from engine.errors import InternalError
 from proxy.graph.auth import TokenSource, claims_of
 from proxy.graph.budget import Admission, Budget, Meter, Scope
 from proxy.graph.clock import Clock
@@ -29,18 +31,32 @@ from proxy.graph.retry import Persistence
 from proxy.graph.settings import OrganizationSettings
 from proxy.graph.transport import ERROR_BYTES_MAX, JSON_BYTES_MAX, BodyReader, Transport
 
-__all__ = ["Call", "GraphClient", "segment"]
+__all__ = ["Call", "Content", "GraphClient", "segment"]
 
 VERSION_PATH = "/v1.0"
 REDIRECTS = frozenset({301, 302, 307, 308})
+READING_METHODS = frozenset({"GET", "POST"})
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """The body of a request and its media type."""
+
+    type: str
+    data: bytes
+
+    @staticmethod
+    def json(document: object) -> "Content":
+        """A JSON body; `msgspec.Raw` members go out as they are."""
+        return Content("application/json", msgspec.json.encode(document))
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """
-    One GET to make.
+    One request to make.
 
     Args:
         url: absolute address, or a path below the version ("/users/...").
@@ -50,6 +66,11 @@ class Call:
         units: expected cost in resource units; 1 for Exchange.
         patience_s: how long failures are tried again; None: the organization's for pages.
         follows_link: the address came from the service.
+        method: GET, or POST for what reads by one (`$batch`, `exportItems`); the others are the writer's.
+        content: the body.
+        headers: further ones (`If-Match`, `Content-Range`).
+        once: a second execution would make a second item: never sent again where the first may have been executed.
+        bearer: False for pre-authenticated addresses, which must not see the token.
     """
 
     url: str
@@ -59,6 +80,11 @@ class Call:
     units: float = 1.0
     patience_s: float | None = None
     follows_link: bool = False
+    method: str = "GET"
+    content: Content | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    once: bool = False
+    bearer: bool = True
 
     def to(self, link: str) -> "Call":
         """The same call along a link of the service."""
@@ -150,16 +176,29 @@ class GraphClient:
         redirect: bool = False,
     ) -> T:
         """Send `call` until it succeeds, and give its body to `consume` (again after a cut)."""
+        if call.method not in READING_METHODS or call.once:
+            raise InternalError("A call that writes was given to the client that reads.")
+        return await self._exchange(call, consume, redirect=redirect)
+
+    async def _exchange(
+        self,
+        call: Call,
+        consume: Callable[[BodyReader], Awaitable[T]],
+        *,
+        redirect: bool = False,
+    ) -> T:
         url = call.url if "://" in call.url else self.url(call.url)
+        body = call.content.data if call.content is not None else None
 
         async def attempt(admission: Admission) -> T | Fault:
-            token = await self._tokens.token()
-            async with self._transport.open("GET", url, _headers(token, call)) as reader:
+            token = await self._tokens.token() if call.bearer else ""
+            headers = _headers(token, call)
+            async with self._transport.open(call.method, url, headers, body) as reader:
                 admission.settle(reader.headers)
                 if reader.status < 300 or (redirect and reader.status in REDIRECTS):
                     return await consume(reader)
                 fault = await self._fault(reader, call.follows_link)
-            if fault.duty is Duty.TOKEN:
+            if fault.duty is Duty.TOKEN and call.bearer:
                 claims = claims_of(reader.headers.get("WWW-Authenticate", ""))
                 await self._tokens.replace(token, claims)
             return fault
@@ -198,7 +237,7 @@ class GraphClient:
         if patience_s is None:
             patience_s = self.settings.page_patience_s
         bucket = self._budget.bucket(call.scope)
-        persistence = Persistence(call.what, patience_s, self.clock.monotonic())
+        persistence = Persistence(call.what, patience_s, self.clock.monotonic(), once=call.once)
         while True:
             async with bucket.admit(call.units, self.meter) as admission:
                 try:
@@ -223,9 +262,13 @@ class GraphClient:
 
 
 def _headers(token: str, call: Call) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = dict(call.headers)
+    if call.bearer:
+        headers["Authorization"] = f"Bearer {token}"
     if call.prefer:
         headers["Prefer"] = ", ".join(call.prefer)
+    if call.content is not None:
+        headers["Content-Type"] = call.content.type
     return headers
 
 

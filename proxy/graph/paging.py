@@ -21,6 +21,7 @@ __all__ = ["LinkMachine", "Page", "decode_as", "decode_page", "mended_json"]
 ESCAPE = re.compile(  # a pair of surrogates, any other escaped character
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?:u[0-9a-fA-F]{4}|[^u])"
 )
+EMPTY_OWNER = re.compile(r"/(users|groups)(//|\(''\))", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ class LinkMachine:
         Take a page and check its links.
 
         Raises:
-            GraphUnavailable: a link came twice, or a delta round ended without a delta link.
+            GraphUnavailable: a link came twice, names nobody's data, or a delta round ended without a delta link.
             GraphDenied: a link leads to another host.
         """
         if body.next_link is not None:
@@ -143,6 +144,10 @@ class LinkMachine:
 
     def _check(self, link: str) -> None:
         self.check_host(link)
+        if EMPTY_OWNER.search(link.partition("?")[0]):
+            raise GraphUnavailable(
+                "The service sent a page link that has lost its user.", code="graph-bad-link"
+            )
         digest = hashlib.blake2b(link.encode(), digest_size=16).digest()
         if digest in self._seen:
             raise GraphUnavailable(

@@ -14,11 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from engine.errors import UsageError
+from proxy.graph.clouds import CLOUDS, Cloud
 
 __all__ = ["OrganizationSettings", "load_organization", "parse_organization"]
 
-AUTHORITY = "https://login.microsoftonline.com"
-GRAPH_ENDPOINT = "https://graph.microsoft.com"
 SECRET_VARIABLE = "STRONGROOM_CLIENT_SECRET"  # noqa: S105 - the name of a variable, not a secret
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,252}")
@@ -31,17 +30,19 @@ class OrganizationSettings:
     """
     How to reach one organization.
 
-    `authority` and `graph_endpoint` are origins (`https://host[:port]`, no version); `certificate` and `ca` are PEM
-    text. `budget_share` is this installation's part of the organization's request budget, 0 < share <= 1;
-    `licenses` picks the SharePoint band. Patience is how long, in seconds, one item or one page is tried again.
+    `cloud` names one of `clouds.CLOUDS`; `authority` and `graph_endpoint` are origins (`https://host[:port]`, no
+    version), the cloud's own unless configured; `certificate` and `ca` are PEM text. `budget_share` is this
+    installation's part of the organization's request budget, 0 < share <= 1; `licenses` picks the SharePoint band.
+    Patience is how long, in seconds, one item or one page is tried again.
     """
 
     tenant_id: str
     client_id: str
     client_secret: str = ""
     certificate: str = ""
-    authority: str = AUTHORITY
-    graph_endpoint: str = GRAPH_ENDPOINT
+    cloud: str = "global"
+    authority: str = CLOUDS["global"].authority
+    graph_endpoint: str = CLOUDS["global"].graph_endpoint
     ca: str = ""
     proxy_url: str = ""
     name: str = ""
@@ -49,6 +50,16 @@ class OrganizationSettings:
     licenses: int = 1
     item_patience_s: float = 30.0
     page_patience_s: float = 600.0
+
+    @property
+    def its_cloud(self) -> Cloud:
+        """What is known of the cloud that the tenant is in."""
+        return CLOUDS[self.cloud]
+
+    @property
+    def audience(self) -> str:
+        """What tokens are asked for: the origin of the cloud's Graph, whatever address leads there."""
+        return self.its_cloud.graph_endpoint or self.graph_endpoint
 
     def __repr__(self) -> str:
         return f"OrganizationSettings(tenant_id={self.tenant_id!r}, client_id={self.client_id!r})"
@@ -110,6 +121,14 @@ def parse_organization(
     for name in ("tenant_id", "client_id"):
         if not values.get(name):
             raise _usage(f"[organization] needs {name}.")
+    cloud = CLOUDS.get(str(values.setdefault("cloud", "global")))
+    if cloud is None:
+        raise _usage(f"cloud must be one of {', '.join(CLOUDS)}.")
+    for name in ("authority", "graph_endpoint"):
+        if not values.get(name):
+            values[name] = getattr(cloud, name)
+        if not values[name]:
+            raise _usage(f"cloud {values['cloud']} needs {name}.")
     settings = OrganizationSettings(**values)  # type: ignore[arg-type]  # checked member by member above
     _check(settings)
     return _with_origins(settings)

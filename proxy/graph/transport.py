@@ -119,7 +119,8 @@ class Transport:
         Send a request; the block reads the body.
 
         Raises:
-            GraphUnavailable: no answer (`graph-no-connection`).
+            GraphUnavailable: nothing was sent (`graph-no-connection`), or no answer came (`graph-no-answer`): then
+                the request may have been executed.
         """
         try:
             response = await self._session.request(
@@ -135,10 +136,15 @@ class Transport:
                 "The certificate of the other side is not trusted; set ca_file for a private authority.",
                 code="graph-untrusted-certificate",
             ) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise GraphUnavailable(
                 f"Microsoft 365 cannot be reached ({type(error).__name__}).",
                 code="graph-no-connection",
+            ) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GraphUnavailable(
+                f"Microsoft 365 did not answer ({type(error).__name__}).",
+                code="graph-no-answer",
             ) from error
         try:
             yield BodyReader(response)

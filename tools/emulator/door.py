@@ -16,7 +16,13 @@ from tools.emulator.reply import Reply
 from tools.emulator.staging import error_reply
 
 _VERSIONS = ("/v1.0/", "/beta/", "/_api/v2.0/", "/_api/v2.1/")
-_LOGIN_HOSTS = ("login.microsoftonline.com", "login.windows.net", "login.microsoft.com")
+_LOGIN_HOSTS = (
+    "login.microsoftonline.com",
+    "login.windows.net",
+    "login.microsoft.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+)
 _DOWNLOAD_TEMPLATE = "(pre-authenticated download)"
 _WRITE_BYTES = 256 << 10
 REQUEST_BYTES_MAX = 256 << 20  # imports are larger than what Graph itself takes

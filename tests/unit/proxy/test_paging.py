@@ -85,3 +85,11 @@ def test_what_is_no_page(raw: bytes) -> None:
     with pytest.raises(GraphUnavailable) as caught:
         decode_page(raw)
     assert caught.value.code == "graph-bad-answer"
+
+
+@pytest.mark.parametrize("path", ["/v1.0/users//messages", "/v1.0/users('')/messages"])
+def test_a_link_that_lost_its_user_is_not_followed(path: str) -> None:
+    """Lesson 29."""
+    with pytest.raises(GraphUnavailable) as caught:
+        LinkMachine(ORIGIN, delta=True).accept(decode_page(page(nextLink=f"{ORIGIN}{path}?$a=b")))
+    assert caught.value.code == "graph-bad-link"

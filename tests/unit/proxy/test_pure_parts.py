@@ -186,6 +186,47 @@ def test_the_secret_may_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "addresses"),
+    [
+        ({}, ("https://login.microsoftonline.com", "https://graph.microsoft.com", True)),
+        (
+            {"cloud": "us-defense"},
+            ("https://login.microsoftonline.us", "https://dod-graph.microsoft.us", False),
+        ),
+        (
+            {"cloud": "china"},
+            (
+                "https://login.partner.microsoftonline.cn",
+                "https://microsoftgraph.chinacloudapi.cn",
+                False,
+            ),
+        ),
+        (
+            {
+                "cloud": "other",
+                "authority": "https://login.example.fr",
+                "graph_endpoint": "https://graph.example.fr",
+            },
+            ("https://login.example.fr", "https://graph.example.fr", False),
+        ),
+    ],
+)
+def test_a_cloud_says_where_things_are_and_what_tokens_are_for(
+    change: dict[str, str], addresses: tuple[str, str, bool]
+) -> None:
+    settings = parse_organization({**ORG, **change}, environment={})
+    authority, graph, exports = addresses
+    assert (settings.authority, settings.graph_endpoint) == (authority, graph)
+    assert (settings.audience, settings.its_cloud.exports) == (graph, exports)
+
+
+def test_an_address_of_ones_own_does_not_change_what_tokens_are_for() -> None:
+    members = {**ORG, "cloud": "china", "graph_endpoint": "http://127.0.0.1:1"}
+    settings = parse_organization(members, environment={})
+    assert settings.audience == "https://microsoftgraph.chinacloudapi.cn"
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"client_secret": ""},
@@ -200,6 +241,8 @@ def test_the_secret_may_come_from_the_environment() -> None:
         {"graph_endpoint": "http://graph.example.com"},
         {"graph_endpoint": "https://u:p@graph.example.com"},
         {"certificate_file": "/nowhere", "client_secret": ""},
+        {"cloud": "azure"},
+        {"cloud": "other", "authority": "https://login.example.fr"},
     ],
 )
 def test_settings_that_do_not_fit(change: dict[str, str]) -> None:
