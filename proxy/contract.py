@@ -76,6 +76,7 @@ LEASE_S = 15.0  # JetStream ack_wait: a task whose proxy is silent for so long i
 DELIVERIES_WITHOUT_CHECKPOINT_MAX = 5
 
 Workload = Literal["mail", "calendar", "contacts", "tasks", "drives", "tree"]
+ExportFormat = Literal["native", "eml", "mbox", "ics", "vcf", "html", "json", "csv", "zip"]
 TaskKind = Literal["discover", "backup", "seal-point", "verify"]
 EventKind = Literal["leased", "discovered", "progress", "committed", "outcome", "finished"]
 
@@ -260,7 +261,7 @@ class BrowseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
     after: str = ""
     limit: int = 200
-    format: Literal["native", "eml", "mbox"] = "native"
+    format: ExportFormat = "native"
 
 
 class DownloadTicket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -384,12 +384,17 @@ POINTS = (
         (
             REPO,
             POINT,
-            parameter("destination", metavar="DEST", type=Path, help="A new or empty folder"),
+            parameter(
+                "destination",
+                metavar="DEST",
+                type=Path,
+                help="A new or empty folder; a new file for zip",
+            ),
             parameter("--path", default="", help="Only what is at or below this path"),
             parameter(
                 "--format",
                 dest="form",
-                choices=("native", "eml", "mbox"),
+                choices=("native", "eml", "mbox", "ics", "vcf", "html", "json", "csv", "zip"),
                 default="native",
                 help="How items are written (default: %(default)s)",
             ),

@@ -20,6 +20,7 @@ from tools.cli.output import (
 
 if TYPE_CHECKING:
     from engine.manifest import PointForm
+    from proxy.contract import ExportFormat
     from proxy.pipeline.standalone import SessionProgress, SessionResult
     from repository import Repository
 
@@ -126,7 +127,7 @@ def export_tenant(
     point: "PointForm",
     destination: Path,
     path: str,
-    form: Literal["native", "eml", "mbox"],
+    form: "ExportFormat",
     *,
     json: bool,
 ) -> int:

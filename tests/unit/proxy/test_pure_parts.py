@@ -12,7 +12,6 @@ import pytest
 from engine.errors import UsageError
 from engine.parts import Part
 from proxy.contract import ObjectRef
-from proxy.converters.eml import eml_from_json
 from proxy.converters.mbox import mboxrd
 from proxy.converters.names import distinct_names, safe_name
 from proxy.graph.errors import GraphItemFault, GraphUnavailable
@@ -125,21 +124,6 @@ def test_mboxrd_is_reversible() -> None:
 def test_a_sender_that_is_no_address_does_not_break_the_separator() -> None:
     file = b"".join(mboxrd([("x\nFrom y", 1_700_000_000 * 10**9, b"z\n")]))
     assert file == b"From MAILER-DAEMON Tue Nov 14 22:13:20 2023\nz\n\n"
-
-
-def test_a_message_without_mime_becomes_mime_again() -> None:
-    message = {
-        "subject": "Grüße",
-        "from": {"emailAddress": {"name": "Ann", "address": "ann@example.com"}},
-        "toRecipients": [{"emailAddress": {"address": "bob@example.com"}}],
-        "sentDateTime": "2026-11-02T10:00:00Z",
-        "body": {"contentType": "html", "content": "<p>hi</p>"},
-    }
-    listing = {"value": [{"name": "a.bin", "contentType": "x/y", "contentBytes": "AAEC"}]}
-    made = eml_from_json(msgspec.json.encode(message), msgspec.json.encode(listing))
-    assert b"To: bob@example.com" in made
-    assert b"AAEC" in made
-    assert b"<p>hi</p>" in made
 
 
 # -- moments -------------------------------------------------------------------------------------
