@@ -6,7 +6,7 @@ goes through a method that records it in the log of the folder, so that delta ne
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 
 from tools.emulator import naming
 from tools.emulator.blob import Blob
@@ -54,7 +54,7 @@ class Folder:
     hidden: bool = False
     search: bool = False
     children: dict[str, "Folder"] = dataclasses.field(default_factory=dict)
-    messages: dict[str, Message] = dataclasses.field(default_factory=dict)
+    messages: MutableMapping[str, Message] = dataclasses.field(default_factory=dict)
     log: ChangeLog[str] = dataclasses.field(default_factory=ChangeLog)
     generations: Generations = dataclasses.field(default_factory=Generations)
     unread: int = 0

@@ -28,6 +28,7 @@ from tools.emulator.entra import AppName, Registration
 from tools.emulator.faults import Faults
 from tools.emulator.ledger import Ledger
 from tools.emulator.options import EmulatorOptions
+from tools.emulator.recipes import huge
 from tools.emulator.request_size import up_to
 from tools.emulator.sealing import Sealer
 from tools.emulator.tenant import Tenant
@@ -36,12 +37,17 @@ from tools.emulator.throttle import Throttle
 RECIPES: dict[str, Callable[[int, Clock], Tenant]] = {
     "demo": demo.build,
     "empty": empty.build,
+    "huge": huge.build,
 }
+_SIZED = "huge"  # may be followed by a colon and the number of messages
 
 
 def _tenant(options: EmulatorOptions, clock: Clock) -> Tenant:
     if options.content is not None:
         return content.build(options.content, options.seed, clock)
+    recipe, _, size = options.recipe.partition(":")
+    if recipe == _SIZED and size.isascii() and size.isdigit():
+        return huge.build(options.seed, clock, int(size))
     if options.recipe not in RECIPES:
         raise ValueError(f"no recipe {options.recipe!r}; there are {', '.join(sorted(RECIPES))}")
     return RECIPES[options.recipe](options.seed, clock)
