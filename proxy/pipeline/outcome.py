@@ -21,6 +21,7 @@ SkipCause = Literal[
     "attachment-unreadable",
     "notebook-content",
     "unknown-kind",
+    "would-send-mail",
 ]
 
 SKIP_CAUSES: dict[SkipCause, str] = {
@@ -31,6 +32,7 @@ SKIP_CAUSES: dict[SkipCause, str] = {
     "attachment-unreadable": "the service cannot open an attachment: the item is kept without its bytes",
     "notebook-content": "a notebook file that the service does not give out",
     "unknown-kind": "an item that is neither file, folder, notebook nor shortcut",
+    "would-send-mail": "replacing this meeting would send cancellations to its attendees",
 }
 assert set(SKIP_CAUSES) == set(get_args(SkipCause)), "every cause has its explanation"
 
