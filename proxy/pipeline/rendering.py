@@ -16,7 +16,7 @@ from engine.catalog import Row
 from engine.errors import BackupError, NotFound
 from proxy.contract import ExportFormat
 from proxy.converters.eml import rebuilt_mime, rendered_item
-from proxy.converters.graph_json import entries, line, member, text
+from proxy.converters.graph_json import Members, entries, line, member, text
 from proxy.converters.html_page import message_page
 from proxy.converters.ics import Component, calendar_chunks, event_component
 from proxy.converters.ics_task import task_component
@@ -182,9 +182,19 @@ def _mime(item: StoredItem) -> Iterator[bytes]:
     mime = item.part("mime")
     if mime is not None:
         return item.chunks(mime)
+    return iter([rebuilt_mime(_members_with_body(item), item.attachments())])
+
+
+def _members_with_body(item: StoredItem) -> Members:
     if item.part("json") is None:
         raise NotFound("The message has no content.", code="item-empty")
-    return iter([rebuilt_mime(item.members(), item.attachments())])
+    members = item.members()
+    if "body" not in members:
+        raise NotFound(
+            "The message is kept as a stream of Exchange alone; restore it, or export it as json.",
+            code="item-stream-only",
+        )
+    return members
 
 
 def _whole_mime(item: StoredItem) -> bytes:
@@ -218,7 +228,7 @@ def _page(item: StoredItem, whole: str) -> bytes:
     mime = item.part("mime")
     if mime is not None:
         return message_page(letter_of_mime(item.content(mime)), whole)
-    return message_page(letter_of_json(item.members(), item.attachments()), whole)
+    return message_page(letter_of_json(_members_with_body(item), item.attachments()), whole)
 
 
 def _documents(item: StoredItem, name: str) -> Iterator[ItemFile]:

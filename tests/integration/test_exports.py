@@ -276,3 +276,28 @@ async def test_the_command_takes_every_format(
     assert "exported as vcf" in capsys.readouterr().err
     assert await asyncio.to_thread(run, [*words[:-1], "pst", *local]) == 2
     assert not (tmp_path / "x").exists()
+
+
+async def test_a_message_that_is_a_stream_alone_is_named(lab: Lab, tmp_path: Path) -> None:
+    """Rather a named problem than an empty mail; as json its stream comes out byte for byte."""
+    user, _ = fill(lab)
+    bad = lab.tenant.add_message(user, "Inbox", mime(1, subject="Bad"))
+    lab.tenant.add_message(user, "Inbox", mime(2))
+    path, answer = f"/users/*/messages/{bad.key}", {"status": 500, "code": "ErrorCorruptData"}
+    lab.emulator.controls.script(
+        [{"when": {"path": path + below}, "do": answer} for below in ("/$value", "")]
+    )
+    point = (await lab.backup(user, workloads=("mail",))).point
+    assert point is not None
+    for form, files in (("native", 1), ("html", 2)):
+        done = await export(lab, point, tmp_path / form, form)
+        assert ([p.code for p in done.problems], done.files) == (
+            ["item-stream-only"] * files,
+            files,
+        )
+    mbox = await export(lab, point, tmp_path / "mbox", "mbox")
+    assert ([p.code for p in mbox.problems], mbox.files) == (["item-stream-only"], 1)
+    done = await export(lab, point, tmp_path / "json", "json")
+    assert done.problems == []
+    [stream] = (tmp_path / "json").rglob("Bad~*.fts")
+    assert stream.stat().st_size > 0
