@@ -33,7 +33,6 @@ __all__ = [
     "Form",
     "ItemFile",
     "gathered",
-    "item_chunks",
     "item_files",
     "item_name",
 ]
@@ -122,10 +121,12 @@ def item_files(repository: Repository, row: Row, form: Form, name: str) -> Itera
     if form.name == "html":
         page = name.removesuffix(".eml") + ".html"
         yield ItemFile(page, lambda: iter([_page(item, name)]))
-    yield ItemFile(name, lambda: item_chunks(repository, row), row.size)
+    stored = item.part("mime") or item.part("content")
+    size = stored.size if stored is not None else None
+    yield ItemFile(name, lambda: _item_chunks(repository, row), size)
 
 
-def item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
+def _item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
     """
     The bytes of one item in its own open format.
 
