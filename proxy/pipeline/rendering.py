@@ -47,6 +47,7 @@ NAMELESS = {
     "task": "(no title)",
     "contact": "(no name)",
 }
+ENDING_BYTES_MAX = 20
 PART_ENDINGS = {"mime": ".eml", "photo": ".jpg", "fts": ".fts"}
 
 
@@ -240,11 +241,10 @@ def _documents(item: StoredItem, name: str) -> Iterator[ItemFile]:
     for part in item.row.parts:
         if part.role in ("json", "attachments", "content"):
             continue
-        ending = PART_ENDINGS.get(
-            part.role, PurePosixPath(safe_name(names.get(part.role, ""))).suffix
+        # Not shortened again: the stem's end is what tells it from others.
+        file = stem + (
+            PART_ENDINGS.get(part.role) or f".{part.role}{_ending(names.get(part.role, ''))}"
         )
-        role = "" if part.role in PART_ENDINGS else f".{part.role}"
-        file = safe_name(stem, extension=role + ending)
         files.append({"role": part.role, "file": file, "size": part.size})
         yield ItemFile(file, lambda part=part: item.chunks(part), part.size)  # type: ignore[misc]
     yield ItemFile(name, lambda: iter([_document(item, files)]))
@@ -261,6 +261,11 @@ def _document(item: StoredItem, files: list[dict[str, Any]]) -> bytes:
         about["attachments"] = listing
     pairs = (b'"item":' + item.document(), b'"strongroom":' + msgspec.json.encode(about))
     return msgspec.json.format(b"{" + b",".join(pairs) + b"}", indent=1) + b"\n"
+
+
+def _ending(name: str) -> str:
+    ending = PurePosixPath(safe_name(name)).suffix
+    return ending if len(ending.encode()) <= ENDING_BYTES_MAX else ""
 
 
 def _attachment_names(item: StoredItem) -> dict[str, str]:
