@@ -8,9 +8,22 @@ import msgspec
 
 from proxy.converters.zones import is_utc, zone_of
 
-__all__ = ["Members", "decoded", "entries", "line", "local_time", "member", "moment", "text"]
+__all__ = [
+    "YEARS",
+    "Members",
+    "decoded",
+    "entries",
+    "line",
+    "local_time",
+    "member",
+    "moment",
+    "text",
+]
 
 Members = dict[str, Any]
+YEARS = range(
+    1601, 9990
+)  # Exchange begins in 1601; at the end of the calendar there is no room for a zone
 DATE_TIME_CHARACTERS = 26  # Graph sends seven digits of a second's fraction; six are kept
 
 
@@ -55,14 +68,14 @@ def entries(value: Any) -> list[Members]:
 
 
 def moment(value: Any) -> datetime | None:
-    """A DateTimeOffset as an aware time, None for none and for the year 1, which stands for none."""
+    """A DateTimeOffset as an aware time, None for none and for what no item can have (the year 1 stands for none)."""
     raw = text(value)
     zone = raw[-1:] if raw.endswith("Z") else raw[-6:] if raw[-6:-5] in ("+", "-") else ""
     try:
         at = datetime.fromisoformat(raw.removesuffix(zone)[:DATE_TIME_CHARACTERS] + (zone or "Z"))
     except ValueError:
         return None
-    return at if at.year > 1 else None
+    return at if at.year in YEARS else None
 
 
 def local_time(value: Any) -> datetime | None:
@@ -76,7 +89,7 @@ def local_time(value: Any) -> datetime | None:
         at = datetime.fromisoformat(raw.removesuffix("Z")[:DATE_TIME_CHARACTERS])
     except ValueError:
         return None
-    if at.year <= 1 or at.tzinfo is not None:
+    if at.year not in YEARS or at.tzinfo is not None:
         return None
     name = text(member(value, "timeZone"))
     zone = None if is_utc(name) or raw.endswith("Z") else zone_of(name)

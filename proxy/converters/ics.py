@@ -27,6 +27,7 @@ from proxy.converters.calendar_parts import (
 )
 from proxy.converters.content_lines import content_line, encoded, text_value
 from proxy.converters.graph_json import (
+    YEARS,
     Members,
     entries,
     line,
@@ -218,9 +219,11 @@ def _cancelled(event: Members) -> Iterator[date]:
     found = event.get("cancelledOccurrences")
     for one in found if isinstance(found, list) else []:
         try:
-            yield date.fromisoformat(text(one).rpartition(".")[2][:10])
+            day = date.fromisoformat(text(one).rpartition(".")[2][:10])
         except ValueError:
             continue
+        if day.year in YEARS:
+            yield day
 
 
 def _place(event: Members) -> list[str]:
@@ -258,7 +261,7 @@ def _state(event: Members) -> list[str]:
 
 def _people(event: Members) -> list[str]:
     attendees = entries(event.get("attendees"))
-    if not attendees:
+    if not attendees and event.get("isOrganizer") is not False:
         return []  # an organizer makes a meeting of it, and this is none
     lines = person_lines("ORGANIZER", event.get("organizer"))
     for one in attendees:

@@ -10,7 +10,7 @@ Source: Graph resource types recurrencePattern and recurrenceRange; RFC 5545, se
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any
 
-from proxy.converters.graph_json import member, text
+from proxy.converters.graph_json import YEARS, member, text
 
 __all__ = ["rrule"]
 
@@ -94,8 +94,10 @@ def _bound(span: Any, zone: tzinfo, *, dates: bool) -> str | None:
         last = date.fromisoformat(text(member(span, "endDate"))[:10])
     except ValueError:
         return None
-    if last.year <= 1 or dates:
-        return f"UNTIL={last:%Y%m%d}" if last.year > 1 else None
+    if last.year not in YEARS:
+        return None
+    if dates:
+        return f"UNTIL={last:%Y%m%d}"
     end = datetime.combine(last, time(23, 59, 59), zone).astimezone(UTC)
     return f"UNTIL={end:%Y%m%dT%H%M%SZ}"
 

@@ -7,13 +7,14 @@ items follow each other in it as they are read, so one item is in memory. csv is
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 import msgspec
 
 from engine.catalog import Row
-from engine.errors import BackupError, NotFound
+from engine.errors import BackupError, InternalError, NotFound
 from proxy.contract import ExportFormat
 from proxy.converters.eml import rebuilt_mime, rendered_item
 from proxy.converters.graph_json import Members, entries, line, member, text
@@ -121,7 +122,7 @@ def item_files(repository: Repository, row: Row, form: Form, name: str) -> Itera
         return
     if form.name == "html":
         page = name.removesuffix(".eml") + ".html"
-        yield ItemFile(page, lambda: iter([_page(item, name)]))
+        yield ItemFile(page, lambda: iter([_converted(partial(_page, whole=name), item)]))
     stored = item.part("mime") or item.part("content")
     size = stored.size if stored is not None else None
     yield ItemFile(name, lambda: _item_chunks(repository, row), size)
@@ -138,7 +139,7 @@ def _item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
     if row.kind == "link":
         return iter([_link(row)])
     if row.kind in CONVERTERS:
-        return CONVERTERS[row.kind](item)
+        return _converted(CONVERTERS[row.kind], item)
     if _is_record(row):
         return iter([item.document() + b"\n"])
     part = item.part("content")
@@ -167,7 +168,7 @@ def gathered(
     def each(convert: Callable[[StoredItem], T]) -> Iterator[tuple[Row, T]]:
         for row in rows:
             try:
-                yield row, convert(StoredItem(repository, row))
+                yield row, _converted(convert, StoredItem(repository, row))
             except BackupError as error:
                 if note is None:
                     raise
@@ -178,6 +179,16 @@ def gathered(
     if form.name == "ics":
         return calendar_chunks((made for _, made in each(_component)), name=title)
     return (card for _, card in each(_vcard))
+
+
+def _converted(convert: Callable[[StoredItem], T], item: StoredItem) -> T:
+    """A conversion that fails is that item's problem, whatever the reason."""
+    try:
+        return convert(item)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise InternalError(
+            "The item could not be converted; export it as json.", code="item-unconverted"
+        ) from error
 
 
 def _mime(item: StoredItem) -> Iterator[bytes]:
