@@ -2,9 +2,9 @@
 Chunks to stored packs: group, compress on every core, seal and store in order.
 
 Frames are compressed by the workers and taken in order by one I/O thread, which seals and writes them into the open pack while
-another one hashes what was written. At most
-FRAMES_IN_FLIGHT_MAX frames are held in memory. A failure is kept and raised at the next call: nothing is half stored,
-because a pack has no name before it is whole.
+another one hashes what was written. At most FRAMES_IN_FLIGHT_MAX frames are held in memory. Whole packs are sent to a store
+behind a network while the next one grows. A failure is kept and raised at the next call: nothing is half stored, because a
+pack has no name before it is whole.
 """
 
 import threading
@@ -42,6 +42,7 @@ from repository.layout import pack_name
 
 FRAMES_IN_FLIGHT_MAX = 16
 PIECES_TO_HASH_MAX = 8
+SENDS_AT_ONCE_MAX = 4  # whole packs on their way to a store behind a network; each lies in the temporary folder until then
 _TARGETS = {
     ObjectClass.DATA_PACK: DATA_PACK_BYTES_TARGET,
     ObjectClass.METADATA_PACK: METADATA_PACK_BYTES_TARGET,
@@ -135,8 +136,8 @@ class OpenPack:
         self._write(sealed)
         self._salvaged_frames, self._salvaged_bytes = len(self._frames), self.size
 
-    def close(self) -> RunPack:
-        """Write directory, fill, parity and trailer; store the pack under its name."""
+    def seal(self) -> RunPack:
+        """Write directory, fill, parity and trailer: the pack is whole, `store` gives it its name."""
         offset = self.size
         directory, trailer = seal_tail(self._keys, self._header, self._frames, offset)
         fill = fill_bytes(len(directory), offset) if self._padded else 0
@@ -145,10 +146,11 @@ class OpenPack:
         self._await_hashes()
         self._write(trailer if self._parity is None else self._parity.finish(trailer), body=False)
         self._await_hashes()
-        pack = object_id(self._hash.hexdigest())
-        self._spool.put(pack_name(self._class, pack))
-        self.discard()
-        return RunPack(pack, self._class, tuple(self._frames))
+        return RunPack(object_id(self._hash.hexdigest()), self._class, tuple(self._frames))
+
+    def store(self, pack: RunPack) -> None:
+        """Put what `seal` made whole."""
+        self._spool.put(pack_name(self._class, pack.pack))
 
     def _await_hashes(self) -> None:
         while self._hashed:
@@ -195,6 +197,9 @@ class Packer:
         self._target = _TARGETS[object_class]
         self._workers = ThreadPoolExecutor(cores(), "compress")
         self._io = ThreadPoolExecutor(1, "pack")
+        self._sends_at_once = min(store.calls_at_once(), SENDS_AT_ONCE_MAX)
+        self._senders = ThreadPoolExecutor(self._sends_at_once, "send-pack")
+        self._sent = deque[Future[tuple[RunPack, int]]]()  # under way, in order
         self._in_flight = threading.BoundedSemaphore(FRAMES_IN_FLIGHT_MAX)
         self._own = threading.local()  # of each worker: its compressor
         self._pack: OpenPack | None = None
@@ -281,12 +286,31 @@ class Packer:
 
     def _close_pack(self) -> None:
         pack, self._pack = self._pack, None
-        if pack is not None:
-            try:
-                self._stored.append(pack.close())
-                self.bytes_stored += pack.size
-            finally:
-                pack.discard()
+        if pack is None:
+            return
+        try:
+            whole = pack.seal()
+        except BaseException:
+            pack.discard()
+            raise
+        if self._sends_at_once == 1:  # nothing is waited for: the order of operations stays
+            self._note_stored(self._store(pack, whole))
+            return
+        self._sent.append(self._senders.submit(self._store, pack, whole))
+        if len(self._sent) > self._sends_at_once:
+            self._note_stored(self._sent.popleft().result())
+
+    def _store(self, pack: OpenPack, whole: RunPack) -> tuple[RunPack, int]:
+        try:
+            pack.store(whole)
+        finally:
+            pack.discard()
+        return whole, pack.size
+
+    def _note_stored(self, stored: tuple[RunPack, int]) -> None:
+        pack, size = stored
+        self._stored.append(pack)
+        self.bytes_stored += size
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, BackupError):
@@ -307,6 +331,8 @@ class Packer:
         try:
             if self._failure is None:
                 self._close_pack()
+            while self._sent:
+                self._note_stored(self._sent.popleft().result())
         except BaseException as error:  # noqa: BLE001 - raised again by the next call
             self._failure = error
 
@@ -315,6 +341,7 @@ class Packer:
         self._workers.shutdown(cancel_futures=False)
         self._io.shutdown()
         self._hashing.shutdown()
+        self._senders.shutdown()
         if self._pack is not None:
             self._pack.discard()
             self._pack = None
