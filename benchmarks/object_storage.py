@@ -126,7 +126,8 @@ def _words() -> argparse.Namespace:
 
 
 @contextmanager
-def _running(name: str, scratch: Path) -> Iterator[Server]:
+def running(name: str, scratch: Path) -> Iterator[Server]:
+    """A server of this name, and nothing in it."""
     if name not in SINKS:
         with running_seaweed(Path(tempfile.mkdtemp(prefix="weed-", dir=scratch))) as seaweed:
             yield Server(name, seaweed.port)
@@ -149,7 +150,7 @@ def _compared(
             for contender in found:
                 with (
                     tempfile.TemporaryDirectory(dir=words.scratch, prefix="s3-bench-") as folder,
-                    _running(name, words.scratch) as server,
+                    running(name, words.scratch) as server,
                 ):
                     run = _Run(contender, data, Path(folder), server)
                     for step in run.steps(words.steps):

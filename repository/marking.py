@@ -114,7 +114,7 @@ class Marker:
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
-        self._index.sync(runs_in_order, self._repository.load_run)
+        self._index.sync(runs_in_order, self._repository.load_runs)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
         condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)

@@ -9,6 +9,7 @@ from engine.errors import Unavailable
 from engine.seal import ObjectClass
 from repository import packer
 from repository.blobstore.memory import MemorySpool, MemoryStore
+from repository.layout import RUNS
 from repository.repository import initialize
 from tests.fixtures.repositories import (
     CHEAP,
@@ -23,11 +24,12 @@ PACKS = 6
 
 
 class FarStore(MemoryStore):
-    """Held in memory, used as if it were behind a network. `at_put` is called before a pack is stored."""
+    """Held in memory, used as if it were behind a network. Sendings meet at `at_put`, readers of runs at `at_run`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.at_put: threading.Barrier | None = None
+        self.at_run: threading.Barrier | None = None
         self.refused = 0
         self.ranges = 0  # of data packs
 
@@ -36,6 +38,11 @@ class FarStore(MemoryStore):
 
     def spool(self) -> "FarSpool":
         return FarSpool(self)
+
+    def get(self, name: str) -> bytes:
+        if self.at_run is not None and name.startswith(RUNS):
+            self.at_run.wait()
+        return super().get(name)
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         self.ranges += name.startswith("pack/d/")
@@ -108,3 +115,13 @@ def test_a_collection_copies_with_few_requests(
     assert report.copied_packs
     assert far.ranges <= 5 * report.copied_packs  # three of them for its directory
     assert contents(open_repo(far), repository.entries.get(entry.ref)) == kept
+
+
+def test_an_open_reads_many_runs_side_by_side(far: FarStore, open_repo: OpenRepository) -> None:
+    """Another machine waits for several at once, and finds everything."""
+    repository = open_repo(far)
+    with repository.write_session("w") as session:
+        for number in range(20):
+            entry = commit_files(repository, session, {f"f{number}": b"%d" % number})
+    far.at_run = threading.Barrier(2, timeout=10)
+    assert len(contents(open_repo(far), entry)) == 20
