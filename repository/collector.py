@@ -307,7 +307,8 @@ class Collector:
         a writer may refer that nobody waits for: so runs that mention condemned packs are not merged with others.
         """
         dead, doomed = _pack_ids(dead_names), _pack_ids(condemned)
-        loaded = {run: decode_run(self._repository.load_run(run)) for run in named}
+        found = map(decode_run, self._repository.load_runs(named))
+        loaded = dict(zip(named, found, strict=True))
         mentioned = {run: {pack for pack, _ in loaded[run].packs} for run in named}
         dying = [run for run in named if mentioned[run] & dead]
         alone = [run for run in named if mentioned[run] & doomed]

@@ -20,6 +20,7 @@ from engine.commit import LineageForm
 from engine.errors import BackupError, Corruption, NotFound
 from engine.liveness import Link, live_entries, live_parents
 from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part_from
+from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
@@ -113,7 +114,7 @@ class Marker:
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
-        self._index.sync(runs_in_order, self._repository.load_run)
+        self._index.sync(runs_in_order, self._repository.load_runs)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
         condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)
@@ -152,9 +153,11 @@ class Marker:
         manifests = dict.fromkeys(view.generation.manifests)
         manifests.update((c.manifest, None) for c in view.commits if c.manifest is not None)
         manifests.update((entry.manifest, None) for entry in sorted(named, key=_place))
+        fresh = [manifest for manifest in manifests if manifest not in self._manifests]
+        repository = self._repository
+        for manifest, take in ahead(repository.store, repository.load_manifest, fresh):
+            self._manifests[manifest] = take()
         for manifest in manifests:
-            if manifest not in self._manifests:
-                self._manifests[manifest] = self._repository.load_manifest(manifest)
             entries.add(manifest, self._manifests[manifest])
         return entries
 
