@@ -176,6 +176,19 @@ def has_committed(cell: CellForm, made: CommitForm) -> bool:
     return made in cell.commits
 
 
+def cells_behind(cells: Mapping[str, CellForm], turns: Mapping[str, int]) -> tuple[str, ...]:
+    """
+    Writers whose cells are not there or have not reached a turn that was seen of them.
+
+    Cells are never removed and their turns only grow: such a one was lost, or put back from an older copy.
+    """
+    return tuple(
+        writer
+        for writer, turn in sorted(turns.items())
+        if turn and (writer not in cells or cells[writer].turn < turn)
+    )
+
+
 def unfolded(cells: Mapping[str, CellForm], generation: GenerationForm) -> list[CommitForm]:
     """Commits that count besides the generation: above their cell's watermark."""
     return [

@@ -27,6 +27,7 @@ from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
 from repository.blobstore.ahead import ahead
 from repository.blobstore.protocol import BlobStore
+from repository.cellcheck import CellCheck
 from repository.entries import Entries, Entry
 from repository.immutability import immutability_of, require_kept, require_lockable
 from repository.index import Index
@@ -217,6 +218,12 @@ class Repository:
         """Read and check one manifest."""
         plain = self._load_sealed(ObjectClass.MANIFEST, manifest_name(manifest))
         return decode_manifest(plain, self.id, self.keys.signing_seed)
+
+    def lost_cells(self, listed: Iterable[str]) -> dict[str, int]:
+        """Writers whose cells are lost, and turns that they had, as far as the names `listed` show. See `CellCheck.lost`."""
+        state = self.state
+        check = CellCheck(self)
+        return check.lost(state.cells, state.generation, self.entries.manifests, listed)
 
     def named_entry(self, ref: EntryRef) -> Entry:
         """
