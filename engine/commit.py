@@ -127,17 +127,18 @@ def begin(cell: CellForm | None, writer: str, watermark: int) -> CellForm:
     """
     The cell with which a writer begins its next turn.
 
-    A left-over active turn of the same writer ends thereby; commits at or below the watermark are folded and go.
-    Fenced if the cell was closed for ever.
+    A left-over active turn of the same writer ends thereby; commits at or below the watermark are folded and go. The turn
+    lies above the watermark, also where the cell is behind it (lost, or put back from an older copy): else what it commits
+    would not count. Fenced if the cell was closed for ever.
     """
     if cell is None:
-        return CellForm(writer, 1, "active", ())
+        return CellForm(writer, watermark + 1, "active", ())
     if cell.state == "closed":
         raise Fenced("this writer was closed for ever; use another identity", code="writer-closed")
     kept = tuple(commit for commit in cell.commits if commit.turn > watermark)
     if len(kept) >= CELL_COMMITS_MAX:
         raise Fenced("too many commits wait for a collection", code="cell-full")
-    return CellForm(writer, cell.turn + 1, "active", kept)
+    return CellForm(writer, max(cell.turn, watermark) + 1, "active", kept)
 
 
 def commit(cell: CellForm, made: CommitForm, watermark: int, *, go_on: bool) -> CellForm:

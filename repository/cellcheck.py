@@ -41,14 +41,32 @@ class CellCheck:
             cells: as read before `generation`. manifests: that were read already. listed: names of objects; what is a
                 manifest among them, not dead and not read yet is read, and passed over if it cannot be.
         """
-        turns = dict(generation.watermarks)
-        for form in manifests.values():
-            turns[form.writer] = max(form.turn, turns.get(form.writer, 0))
-        known = {*map(manifest_name, manifests), *generation.dead}
-        self._read(n for n in listed if n.startswith(MANIFESTS) and n not in known)
-        for writer, turn in self._turns.values():
+        turns = self._seen(manifests, generation, listed)
+        for writer, turn in generation.watermarks.items():
             turns[writer] = max(turn, turns.get(writer, 0))
         return {w: turns[w] for w in cells_behind(cells, turns) if not self._has_gone_on(w, turns)}
+
+    def lost_turn(self, writer: str) -> int:
+        """The highest turn of one writer that a stored manifest shows and its cell has not reached, else 0."""
+        repository = self._repository
+        listed = (blob.name for blob in repository.store.list(MANIFESTS))
+        turns = self._seen(repository.entries.manifests, repository.state.generation, listed)
+        return 0 if self._has_gone_on(writer, turns) else turns[writer]
+
+    def _seen(
+        self,
+        manifests: Mapping[str, ManifestForm],
+        generation: GenerationForm,
+        listed: Iterable[str],
+    ) -> dict[str, int]:
+        """Highest turn of each writer that manifests show, those besides `manifests` read where they are not dead."""
+        known = {*map(manifest_name, manifests), *generation.dead}
+        self._read(n for n in listed if n.startswith(MANIFESTS) and n not in known)
+        turns: dict[str, int] = {}
+        named = ((form.writer, form.turn) for form in manifests.values())
+        for writer, turn in (*named, *self._turns.values()):
+            turns[writer] = max(turn, turns.get(writer, 0))
+        return turns
 
     def _read(self, names: Iterable[str]) -> None:
         wanted = sorted(set(names) - self._turns.keys())
@@ -64,6 +82,8 @@ class CellCheck:
 
     def _has_gone_on(self, writer: str, turns: Mapping[str, int]) -> bool:
         """Whether the cell has reached the turn by now: cells are read before generation and listing."""
+        if writer not in turns:
+            return True
         repository = self._repository
         try:
             cell, _ = read_cell(

@@ -3,9 +3,9 @@ Salvage: a repository whose cells, generations or runs are lost, from what is le
 
 Everything that opens and is signed counts: the newest generation that can be read, the cells, and besides what these name every
 manifest and restore point there is. The index is made anew from the authenticated directories of the packs. All of it is
-named by a new generation above every number seen, and writers whose cells are lost get cells above every turn seen, so that
-no turn occurs twice. What the state names already stays named; nothing is deleted. What was dropped and not yet deleted comes
-back where the generation that dropped it is lost.
+named by a new generation above every number seen, and writers whose cells are lost or behind get cells above every turn
+seen, so that no turn occurs twice. What the state names already stays named; nothing is deleted. What was dropped and not yet
+deleted comes back where the generation that dropped it is lost.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.commit import GENERATION_ZERO, CellForm, GenerationForm, encode
+from engine.commit import GENERATION_ZERO, CellForm, GenerationForm, cells_behind, encode
 from engine.errors import BackupError, Conflict, Corruption, NotFound, Unsupported, UsageError
 from engine.ids import WriterId
 from engine.keys import SALT_BYTES, KeySet
@@ -296,12 +296,13 @@ class _Salvage:
         return made
 
     def _make_cells(self, cells: dict[str, CellForm]) -> None:
-        """A writer that is known and has no cell, or an unreadable one, gets one above every turn of its that was seen."""
-        for writer, turn in sorted(self._turns.items()):
-            if writer in cells:
-                continue
+        """A writer whose cell is lost, unreadable or behind gets one above every turn of its that was seen."""
+        for writer in cells_behind(cells, self._turns):
             name = cell_name(WriterId(writer))
-            form = CellForm(writer, turn + 1, "idle", ())
+            form = CellForm(writer, self._turns[writer] + 1, "idle", ())
+            if old := cells.get(writer):  # its commits count until the new generation folds them
+                state = "closed" if old.state == "closed" else "idle"
+                form = msgspec.structs.replace(form, state=state, commits=old.commits)
             try:
                 _, tag = self._store.get_tagged(name)
             except NotFound:
