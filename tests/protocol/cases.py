@@ -155,7 +155,7 @@ CASES: dict[str, tuple[int, Case]] = {
         ),
     ),
     "2 writers with one cell": (
-        177_950,
+        178_676,
         _case("c unused", AGAIN, _writer("V", Turn("c"), cell="W", repeats=1), K),
     ),
     "a writer leaves for ever, another one has its cell": (
@@ -165,7 +165,7 @@ CASES: dict[str, tuple[int, Case]] = {
         ),
     ),
     "the same over two turns and collections": (
-        619_773,
+        707_949,
         _case(
             "c unused",
             _writer("W", Turn("c"), Turn("d"), leaves=True),
@@ -263,7 +263,7 @@ CASES: dict[str, tuple[int, Case]] = {
         _case("c beside d", Collector("K", copies="d", cell="W"), W),
     ),
     "the same, 2 collectors": (
-        135_049,
+        164_932,
         _case("c beside d", Collector("K", copies="d", cell="W"), W, L),
     ),
     "two places of a chunk, runs merged": (
