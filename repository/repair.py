@@ -24,6 +24,7 @@ from engine.seal import ObjectClass
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
 from repository.forgets import PUBLISH_ATTEMPTS_MAX, publish
+from repository.immutability import locking_store
 from repository.keyring import ring_problems
 from repository.layout import (
     CELLS,
@@ -41,7 +42,7 @@ from repository.layout import (
 )
 from repository.ledger import Level
 from repository.packcheck import PackCheck
-from repository.repository import Repository, open_on
+from repository.repository import Repository, open_keys, open_on
 from repository.scrub import is_named_by_hash, is_sound
 from repository.settings import Places
 from repository.state import damaged_packs, newest_generation, read_cells, state_of
@@ -199,9 +200,12 @@ def verify_and_repair(
     """
     All steps, around a verification: what was repaired, and what a verification says after it.
 
-    Without the second: a dry run, of a repository that does not open before it is repaired.
+    Without the second: a dry run, of a repository that does not open before it is repaired. What is put back or made is
+    locked where the repository's objects are; errors as of `open_keys`.
     """
-    report = mend_small_objects(store, others, dry_run=dry_run, progress=progress)
+    config, keyring = open_keys(store, credential, places)
+    locking = locking_store(store, config, keyring.keys)
+    report = mend_small_objects(locking, others, dry_run=dry_run, progress=progress)
     try:
         opened = open_on(store, credential, places, lenient=True)
     except Corruption:

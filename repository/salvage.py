@@ -27,6 +27,7 @@ from engine.run import RunPack, decode_run, encode_run, split_packs
 from engine.seal import ObjectClass, open_object, seal_object
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
+from repository.immutability import locking_store
 from repository.index import Index
 from repository.layout import (
     CELLS,
@@ -105,6 +106,7 @@ def salvage(
             "such as the work of a writer whose cell is lost",
             code="salvage-unneeded",
         )
+    store = locking_store(store, config, keyring.keys)
     if not dry_run:
         mend_small_objects(store)
     scratch = places.cache_dir / config.repository / f"salvage-{ambient.random_bytes(8).hex()}"
