@@ -45,7 +45,7 @@ from repository.packcheck import PackCheck
 from repository.repository import Repository, open_keys, open_on
 from repository.scrub import is_named_by_hash, is_sound
 from repository.settings import Places
-from repository.state import damaged_packs, newest_generation, read_cells, state_of
+from repository.state import damaged_packs, read_cells, state_of
 from repository.unlocking import Credential
 from repository.verify import VerifyReport
 
@@ -347,7 +347,7 @@ def publish_runs(repository: Repository, lost: set[str], made: Sequence[str], nu
     """
     store, keys, uuid = repository.store, repository.keys, repository.uuid
     cells = read_cells(store, keys, uuid)
-    generation = newest_generation(store, keys, uuid, repository.seen_generation)
+    generation = repository.newest_generation()
     if generation.number != number:
         return False
     state = state_of(cells, generation, frozenset())

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Self
 from blake3 import blake3
 
 from engine.collection import View, kept_points
+from engine.commit import GenerationForm
 from engine.errors import BackupError, Conflict, Corruption, NotFound
 from engine.ids import WriterId, writer_id
 from engine.keys import SALT_BYTES, KdfCost
@@ -45,7 +46,15 @@ from repository.settings import (
     new_config,
     read_config,
 )
-from repository.state import State, Usable, read_forgets, read_state
+from repository.state import (
+    State,
+    Usable,
+    damaged_packs,
+    newest_generation,
+    read_cells,
+    read_forgets,
+    state_of,
+)
 from repository.unlocking import Credential, check_passphrase, passphrase_key
 from repository.witness import Witness, state_unusable
 
@@ -146,7 +155,17 @@ class Repository:
             return state
 
     def _read_state(self) -> State:
-        return read_state(self.store, self.keys, self.uuid, self._witness.generation)
+        cells = read_cells(self.store, self.keys, self.uuid)  # before the generation
+        return state_of(cells, self.newest_generation(), damaged_packs(self.store))
+
+    def newest_generation(self) -> GenerationForm:
+        """The newest generation. Corruption(store-rolled-back) if this machine has seen a newer one."""
+        try:
+            return newest_generation(self.store, self.keys, self.uuid, self._witness.generation)
+        except Corruption as error:
+            if error.code == "store-rolled-back":
+                raise self._witness.rolled_back() from error
+            raise
 
     def _readable(self, runs: Sequence[str]) -> Sequence[str]:
         """The runs to take in: of a lenient opening those that can be read, the others are put into `lost_runs`."""
@@ -208,11 +227,6 @@ class Repository:
         made = blake3(stored).hexdigest()
         self.store.put_new(name(made), stored)
         return made
-
-    @property
-    def seen_generation(self) -> int:
-        """The highest generation number that this machine has seen."""
-        return self._witness.generation
 
     def load_manifest(self, manifest: str) -> ManifestForm:
         """Read and check one manifest."""
