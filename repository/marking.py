@@ -22,6 +22,7 @@ from engine.liveness import Link, live_entries, live_parents
 from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part_from
 from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
+from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
 from repository.layout import manifest_name, pack_name, point_name, run_name
@@ -86,6 +87,7 @@ class Marker:
         self._progress = progress
         self._points: dict[str, PointForm] = {}
         self._manifests: dict[str, ManifestForm] = {}
+        self._cells = CellCheck(repository)
 
     def mark(self, view: View, runs_in_order: Sequence[str]) -> Marks:
         """
@@ -108,6 +110,10 @@ class Marker:
         points = self._read_points(view, kept)
         named = {entry.entry for point in points for entry in point.entries}
         entries = self._entries(view, named)
+        for lost in self._cells.lost(
+            view.cells, view.generation, entries.manifests, view.listed
+        ).items():
+            raise _blocked(str(lost_cell(*lost)))
         everything = list(entries)
         links = entries.links(everything)
         live_refs = live_entries(links, named)
