@@ -240,3 +240,19 @@ async def test_the_backup_app_may_not_write(
     assert got["error"]["code"] == "ErrorAccessDenied"
     assert {breach.kind for breach in emu.ledger.breaches} == {"write-call"}
     assert await _events(client) == []
+
+
+async def test_stamps_are_found(emulator: StartEmulator, graph_client: MakeClient) -> None:
+    """A MAPI property set on an event or contact is given on request, and finds it with `$filter`."""
+    _, client = await writer(emulator, graph_client)
+    name = "String {00020329-0000-0000-c000-000000000046} Name Stamp"
+    stamp = {"singleValueExtendedProperties": [{"id": name, "value": "s-1"}]}
+    query = f"$filter=singleValueExtendedProperties/any(p: p/id eq '{name}' and p/value eq 's-1')"
+    expand = f"$expand=singleValueExtendedProperties($filter=id eq '{name}')"
+    for target, body in ((EVENTS, single()), (f"/users/{ALICE}/contacts", {"givenName": "A"})):
+        await client.done("POST", target, body)
+        made = await client.done("POST", target, body | stamp)
+        assert "singleValueExtendedProperties" not in made
+        found, _ = await client.pages(f"{target}?{query}&{expand}")
+        assert [each["id"] for each in found] == [made["id"]]
+        assert found[0]["singleValueExtendedProperties"] == stamp["singleValueExtendedProperties"]

@@ -101,7 +101,7 @@ async def list_events(call: Call) -> Reply:
     whole = call.template == "/users/{user}/events"
     rows = list(store(call).records() if whole else calendar(call).records.values())
     made = writer(call)
-    body = exchange.listing(call, rows, made.event, "events")
+    body = exchange.listing(call, rows, made.event, "events", lambda event: event.extended)
     return json_reply(body, headers=exchange.applied(call))
 
 
@@ -128,6 +128,7 @@ async def get_event(call: Call) -> Reply:
             body["exceptionOccurrences"] = made.exceptions(event)
     if "attachments" in odata.expansion(call.query):
         body["attachments"] = [attachment_json(a) for a in _hung(event, instance).values()]
+    body |= exchange.expanded(call, event.extended)
     return exchange.one(call, body, "events/$entity")
 
 

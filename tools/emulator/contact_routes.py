@@ -93,7 +93,13 @@ async def list_contacts(call: Call) -> Reply:
     """GET .../contacts, of the default folder when none is named"""
     held, immutable = store(call), exchange.wants_immutable(call)
     rows = list(found_folder(call).records.values())
-    body = exchange.listing(call, rows, lambda c: contact_json(held, c, immutable), "contacts")
+    body = exchange.listing(
+        call,
+        rows,
+        lambda c: contact_json(held, c, immutable),
+        "contacts",
+        lambda contact: contact.extended,
+    )
     return json_reply(body, headers=exchange.applied(call))
 
 
@@ -123,7 +129,9 @@ def found_contact(call: Call, *, content: bool = False) -> Contact:
 
 async def get_contact(call: Call) -> Reply:
     """GET .../contacts/{contact}"""
-    body = contact_json(store(call), found_contact(call), exchange.wants_immutable(call))
+    contact = found_contact(call)
+    body = contact_json(store(call), contact, exchange.wants_immutable(call))
+    body |= exchange.expanded(call, contact.extended)
     return exchange.one(call, body, "contacts/$entity")
 
 

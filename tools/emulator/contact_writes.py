@@ -12,12 +12,14 @@ from tools.emulator.contact_routes import store as contacts
 from tools.emulator.contacts import DEFAULTS, Contact
 from tools.emulator.errors import GraphError, bad_request, no_mail_item
 from tools.emulator.record_input import (
+    MAPI,
     Check,
     check_match,
     checked,
     is_list,
     is_object,
     is_text,
+    mapi_properties,
 )
 from tools.emulator.reply import Reply, json_reply
 from tools.emulator.route import Method, Route
@@ -68,7 +70,7 @@ async def delete_folder(call: Call) -> Reply:
 
 
 def _read(call: Call) -> dict[str, Any]:
-    found = checked(call.body(), WRITABLE)
+    found = checked(call.body(), WRITABLE, (MAPI,))
     if len(found.get("emailAddresses") or ()) > _EMAIL_ADDRESSES_MAX:
         text = "A contact has three addresses at most."
         raise bad_request(text, "ErrorPropertyValidationFailure")
@@ -87,7 +89,9 @@ def _answer(call: Call, contact: Contact, status: int) -> Reply:
 
 async def create_contact(call: Call) -> Reply:
     """POST .../contacts, into the default folder when none is named"""
+    beside = mapi_properties(call.body())
     made = contacts(call).add(found_folder(call), _read(call), at=call.now)
+    made.extended = beside
     return _answer(call, made, 201)
 
 
@@ -101,6 +105,7 @@ def _target(call: Call) -> Contact:
 async def change_contact(call: Call) -> Reply:
     """PATCH .../contacts/{contact}"""
     contact = _target(call)
+    contact.extended |= mapi_properties(call.body())
     contacts(call).touch(contact, _read(call), at=call.now)
     return _answer(call, contact, 200)
 

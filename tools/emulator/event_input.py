@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.emulator.errors import GraphError
 from tools.emulator.record_input import (
+    MAPI,
     Check,
     checked,
     is_flag,
@@ -42,7 +43,7 @@ WRITABLE: dict[str, Check] = {
     "onlineMeetingProvider": is_text,
     "transactionId": is_text,
 }
-_IGNORED = ("organizer", "attachments")  # taken without an error: the owner is the organizer
+_IGNORED = ("organizer", "attachments", MAPI)  # taken without an error: the owner is the organizer
 
 
 def new_event(body: dict[str, Any]) -> dict[str, Any]:

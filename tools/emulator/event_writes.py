@@ -19,7 +19,7 @@ from tools.emulator.errors import GraphError, bad_request, no_mail_item
 from tools.emulator.event_input import changed_event, new_event
 from tools.emulator.event_json import attachment_json, calendar_json, group_json
 from tools.emulator.outbox import SentKind, SentMail, addresses
-from tools.emulator.record_input import ATTACHMENT_BYTES_MAX, check_match
+from tools.emulator.record_input import ATTACHMENT_BYTES_MAX, check_match, mapi_properties
 from tools.emulator.records import RecordAttachment
 from tools.emulator.reply import Reply, json_reply
 from tools.emulator.route import Method, Route
@@ -133,10 +133,12 @@ async def create_event(call: Call) -> Reply:
     if used and any(event.properties["transactionId"] == used for event in held.records()):
         text = "Your request can't be completed. The TransactionId was used before."
         raise GraphError(409, "ErrorDuplicateTransactionId", text)
+    beside = mapi_properties(body)
     hanging = [read_attachment(call, each) for each in body.get("attachments") or ()]
     owner = {"organizer": {"emailAddress": call.user().mail_address}}
     event = held.add(target, properties | owner, at=call.now)
     event.attachments = {each.key: each for each in hanging}
+    event.extended = beside
     _send(call, "invitation", addresses(event.properties["attendees"]), event.properties["subject"])
     return _answer(call, event, None, 201)
 
@@ -164,6 +166,7 @@ async def change_event(call: Call) -> Reply:
     held = store(call)
     old = _organized(instance.properties if instance else event.properties)
     properties = changed_event(call.body(), instance=day is not None)
+    event.extended |= mapi_properties(call.body())
     if day is None:
         held.change(event, properties, at=call.now)
         after = event.properties
@@ -251,6 +254,8 @@ def read_attachment(call: Call, body: Any) -> RecordAttachment:
         raise GraphError(413, "ErrorMessageSizeExceeded", "The attachment is too large.")
     if kind == "itemAttachment":
         data = exchange.encoded(body.get("item") or {})
+    elif kind == "referenceAttachment":
+        data = str(body.get("sourceUrl") or "").encode()
     made = store(call).attachment(str(name), BytesBlob(data), call.now)
     made.kind = {"f": "file", "i": "item", "r": "reference"}[kind[0]]  # type: ignore[assignment]
     made.content_type = body.get("contentType") or ("application/octet-stream" if data else None)

@@ -8,12 +8,12 @@ is found out (see the declared differences in `docs/emulator.md`).
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tools.emulator import recurrence, zones
+from tools.emulator import extended, recurrence, zones
 from tools.emulator.errors import GraphError, bad_request
 
+MAPI = "singleValueExtendedProperties"  # read by `mapi_properties`, apart from the others
 Check = Callable[[Any], bool]
 ATTACHMENT_BYTES_MAX = 3 << 20  # larger ones take an upload session
-_EXTENDED = ("singleValueExtendedProperties", "multiValueExtendedProperties")
 
 
 def is_text(value: Any) -> bool:
@@ -75,17 +75,19 @@ def checked(
     for name, value in body.items():
         if name.startswith("@odata.type") or name in ignored:
             continue
-        if name in _EXTENDED:
-            found[name] = value
-        elif name not in writable:
+        if name not in writable:
             text = f"Set action is invalid for property '{name[:80]}'."
             raise bad_request(text, "ErrorInvalidPropertySet")
-        elif not writable[name](value):
+        if not writable[name](value):
             text = f"The value of property '{name[:80]}' is invalid."
             raise bad_request(text, "ErrorPropertyValidationFailure")
-        else:
-            found[name] = value
+        found[name] = value
     return found
+
+
+def mapi_properties(body: dict[str, Any]) -> dict[str, str]:
+    """The MAPI properties that a body sets, by canonical id; 400 for what is none."""
+    return extended.given(body.get(MAPI) or [])
 
 
 def check_match(headers: Mapping[str, str], change_key: str) -> None:

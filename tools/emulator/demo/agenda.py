@@ -112,7 +112,8 @@ def _team_meeting(
     """A series over half a year, once moved and once cancelled."""
     first = _day(rng, -120, -110)
     name = first.strftime("%A").lower()
-    pattern = {"type": "weekly", "interval": rng.choice((1, 2)), "daysOfWeek": [name]}
+    weeks = rng.choice((1, 2))
+    pattern = {"type": "weekly", "interval": weeks, "daysOfWeek": [name]}
     last = first + timedelta(days=180)
     given = _times(group[0], first, rng.randint(8, 15), 60) | {
         "subject": f"{project} weekly",
@@ -122,7 +123,7 @@ def _team_meeting(
             "range": {"type": "endDate", "startDate": f"{first}", "endDate": f"{last}"},
         },
     }
-    step = timedelta(days=7 * pattern["interval"])  # type: ignore[operator]
+    step = timedelta(weeks=weeks)
     moved, gone = first + 3 * step, first + 5 * step
     later = _times(group[0], moved + timedelta(days=1), 14, 45)
     for person, event in _place(given, group, mailboxes, rng).items():
