@@ -4,10 +4,13 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.fixtures.emulator import GraphClient, StartEmulator
 from tests.integration.test_emulator_conformance import Conforming
 from tools.emulator import Emulator
 
+pytestmark = pytest.mark.slow  # the subset of Graph is loaded once
 MakeClient = Callable[[Emulator], GraphClient]
 ALICE = "alice@empty.onmicrosoft.com"
 IMMUTABLE = {"Prefer": 'IdType="ImmutableId"'}

@@ -101,11 +101,11 @@ async def list_events(call: Call) -> Reply:
     whole = call.template == "/users/{user}/events"
     rows = list(store(call).records() if whole else calendar(call).records.values())
     made = writer(call)
-    body = exchange.listing(call, rows, made.event, "events")
+    body = exchange.listing(call, rows, made.event, "events", lambda event: event.extended)
     return json_reply(body, headers=exchange.applied(call))
 
 
-def _found(call: Call, *, content: bool = False) -> tuple[Event, Instance | None]:
+def found_event(call: Call, *, content: bool = False) -> tuple[Event, Instance | None]:
     """The event in the path, with the instance when the id is that of one."""
     held = store(call)
     event, day = held.find(call.params["event"])
@@ -117,7 +117,7 @@ def _found(call: Call, *, content: bool = False) -> tuple[Event, Instance | None
 
 async def get_event(call: Call) -> Reply:
     """GET .../events/{event}, of a single event, a series, or an instance"""
-    event, instance = _found(call)
+    event, instance = found_event(call)
     made = writer(call)
     body = made.event(event) if instance is None else made.instance(instance)
     asked = {*(odata.selection(call.query) or ()), *odata.expansion(call.query)}
@@ -128,12 +128,13 @@ async def get_event(call: Call) -> Reply:
             body["exceptionOccurrences"] = made.exceptions(event)
     if "attachments" in odata.expansion(call.query):
         body["attachments"] = [attachment_json(a) for a in _hung(event, instance).values()]
+    body |= exchange.expanded(call, event.extended)
     return exchange.one(call, body, "events/$entity")
 
 
 async def list_instances(call: Call) -> Reply:
     """GET .../events/{event}/instances within a window"""
-    event, _ = _found(call)
+    event, _ = found_event(call)
     begin, end = _window(call)
     made = writer(call)
     rows = list(instances(event, begin, end)) if event.is_series else []
@@ -241,13 +242,13 @@ def _hung(event: Event, instance: Instance | None) -> dict[str, RecordAttachment
 async def list_attachments(call: Call) -> Reply:
     """GET .../events/{event}/attachments"""
     item = "microsoft.graph.itemattachment" in odata.expansion(call.query)
-    rows = list(_hung(*_found(call)).values())
+    rows = list(_hung(*found_event(call)).values())
     body = exchange.listing(call, rows, lambda a: attachment_json(a, item=item), "attachments")
     return json_reply(body, headers=exchange.applied(call))
 
 
 def _attachment(call: Call) -> RecordAttachment:
-    found = _hung(*_found(call, content=True)).get(call.params["attachment"])
+    found = _hung(*found_event(call, content=True)).get(call.params["attachment"])
     if found is None:
         raise no_mail_item()
     call.services.faults.check_item(found.key, content=True)

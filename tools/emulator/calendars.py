@@ -13,6 +13,7 @@ from typing import Any
 
 from tools.emulator import naming, recurrence, zones
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.event_rules import completed
 from tools.emulator.records import Container, Record, RecordAttachment, RecordStore
 
 DEFAULT = "calendar"
@@ -133,14 +134,20 @@ class CalendarStore(RecordStore[Event]):
         """Put an event into a calendar; what is not given takes the default of Outlook."""
         if "start" not in properties or "end" not in properties:
             raise GraphError(400, "ErrorPropertyValidationFailure", "An event has start and end.")
-        given = DEFAULTS | properties
-        if given["recurrence"] is not None:
-            recurrence.check(given["recurrence"])
+        given = completed(DEFAULTS | properties)
         if not given["locations"] and given["location"].get("displayName"):
             given["locations"] = [given["location"]]
         uid = naming.guid(self.seed, self.owner, "uid", self.count()).replace("-", "").upper()
         given.setdefault("iCalUId", f"040000008200E00074C5B7101A82E00800000000{uid}")
         return super().add(container, given, at=at)
+
+    def change(self, event: Event, properties: dict[str, Any], *, at: float) -> None:
+        """Change an event; a series that takes place at other times loses its exceptions."""
+        after = completed(event.properties | properties)
+        if any(after[name] != event.properties[name] for name in ("start", "end", "recurrence")):
+            event.exceptions.clear()
+            event.cancelled.clear()
+        self.touch(event, after, at=at)
 
     # instances
 
@@ -173,7 +180,7 @@ class CalendarStore(RecordStore[Event]):
         self, event: Event, day: date, properties: dict[str, Any], *, at: float
     ) -> Change:
         """Make an instance an exception, or change one that is."""
-        self.instance(event, day)
+        completed(self.instance(event, day).properties | properties)
         change = event.exceptions.setdefault(day, Change({}, at, 0))
         change.properties |= properties
         change.version += 1

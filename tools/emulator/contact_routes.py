@@ -20,7 +20,7 @@ def store(call: Call) -> ContactStore:
     return call.mailbox().contacts
 
 
-def _folder(call: Call) -> Container[Contact]:
+def found_folder(call: Call) -> Container[Contact]:
     """The folder in the path, the default one when none is named."""
     held = store(call)
     return held.container(call.params["folder"]) if "folder" in call.params else held.default
@@ -56,7 +56,7 @@ def contact_json(held: ContactStore, contact: Contact, immutable: bool) -> dict[
 async def list_folders(call: Call) -> Reply:
     """GET .../contactFolders and .../childFolders; the default folder is in neither"""
     held = store(call)
-    if "folder" in call.params and (above := _folder(call)) is not held.default:
+    if "folder" in call.params and (above := found_folder(call)) is not held.default:
         rows = held.children(above)
     else:
         rows = [folder for folder in held.children(None) if folder is not held.default]
@@ -66,7 +66,9 @@ async def list_folders(call: Call) -> Reply:
 
 async def get_folder(call: Call) -> Reply:
     """GET .../contactFolders/{folder}, which takes `contacts` for the default one"""
-    return exchange.one(call, folder_json(store(call), _folder(call)), "contactFolders/$entity")
+    return exchange.one(
+        call, folder_json(store(call), found_folder(call)), "contactFolders/$entity"
+    )
 
 
 async def folders_delta(call: Call) -> Reply:
@@ -90,14 +92,20 @@ async def folders_delta(call: Call) -> Reply:
 async def list_contacts(call: Call) -> Reply:
     """GET .../contacts, of the default folder when none is named"""
     held, immutable = store(call), exchange.wants_immutable(call)
-    rows = list(_folder(call).records.values())
-    body = exchange.listing(call, rows, lambda c: contact_json(held, c, immutable), "contacts")
+    rows = list(found_folder(call).records.values())
+    body = exchange.listing(
+        call,
+        rows,
+        lambda c: contact_json(held, c, immutable),
+        "contacts",
+        lambda contact: contact.extended,
+    )
     return json_reply(body, headers=exchange.applied(call))
 
 
 async def contacts_delta(call: Call) -> Reply:
     """GET .../contactFolders/{folder}/contacts/delta"""
-    held, folder, immutable = store(call), _folder(call), exchange.wants_immutable(call)
+    held, folder, immutable = store(call), found_folder(call), exchange.wants_immutable(call)
     feed = exchange.Feed(folder.key, folder.log, folder.generations)
 
     def entries(key: str, _now: delta.Round) -> list[dict[str, Any]]:
@@ -110,17 +118,20 @@ async def contacts_delta(call: Call) -> Reply:
     return json_reply(body, headers=exchange.applied(call))
 
 
-def _contact(call: Call, *, content: bool = False) -> Contact:
+def found_contact(call: Call, *, content: bool = False) -> Contact:
+    """The contact in the path."""
     contact = store(call).record(call.params["contact"])
     call.services.faults.check_item(contact.key, contact.movable, content=content)
-    if "folder" in call.params and contact.container is not _folder(call):
+    if "folder" in call.params and contact.container is not found_folder(call):
         raise no_mail_item()
     return contact
 
 
 async def get_contact(call: Call) -> Reply:
     """GET .../contacts/{contact}"""
-    body = contact_json(store(call), _contact(call), exchange.wants_immutable(call))
+    contact = found_contact(call)
+    body = contact_json(store(call), contact, exchange.wants_immutable(call))
+    body |= exchange.expanded(call, contact.extended)
     return exchange.one(call, body, "contacts/$entity")
 
 
@@ -129,7 +140,7 @@ async def get_contact(call: Call) -> Reply:
 
 async def get_photo(call: Call) -> Reply:
     """GET .../contacts/{contact}/photo"""
-    contact = _contact(call)
+    contact = found_contact(call)
     if contact.photo is None:
         raise _no_photo()
     return exchange.one(call, photo_json(contact.photo), "photo/$entity")
@@ -137,7 +148,7 @@ async def get_photo(call: Call) -> Reply:
 
 async def photo_content(call: Call) -> Reply:
     """GET .../contacts/{contact}/photo/$value"""
-    contact = _contact(call, content=True)
+    contact = found_contact(call, content=True)
     if contact.photo is None:
         raise _no_photo()
     etag = f'"{contact.photo.sha256[:24]}"'

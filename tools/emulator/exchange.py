@@ -3,12 +3,15 @@ What all calls on Exchange share: preferences, page sizes, and rounds of change 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from tools.emulator import delta, odata
+import msgspec
+
+from tools.emulator import delta, extended, odata
 from tools.emulator.call import Call
 from tools.emulator.changelog import ChangeLog, Generations
+from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, json_reply
@@ -111,19 +114,55 @@ def removed(key: str) -> dict[str, Any]:
 
 
 def listing(
-    call: Call, rows: list[T], render: Callable[[T], dict[str, Any]], entity: str
+    call: Call,
+    rows: list[T],
+    render: Callable[[T], dict[str, Any]],
+    entity: str,
+    properties: Callable[[T], Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
-    """One page of a listing with `$filter`, `$orderby` and `$select` done on what is rendered."""
+    """
+    One page of a listing with `$filter`, `$orderby` and `$select` done on what is rendered.
+
+    `properties` gives the MAPI properties of a row, where rows have such.
+    """
     if text := odata.option(call.query, "filter"):
-        rows = [row for row in rows if odata.matches(render(row), text)]
+        if properties is not None:
+            wanted, text = extended.split_filter(text)
+            rows = [row for row in rows if wanted.items() <= properties(row).items()]
+        if text:
+            rows = [row for row in rows if odata.matches(render(row), text)]
     if text := odata.option(call.query, "orderby"):
         rows = odata.order(rows, text, render)
     select = odata.wanted(call.query)
     size = page_size(call)
-    return list_page(call, rows, lambda row: odata.pick(render(row), select), entity, size)
+
+    def whole(row: T) -> dict[str, Any]:
+        body = render(row)
+        if properties is not None:
+            body |= expanded(call, properties(row))
+        return odata.pick(body, select)
+
+    return list_page(call, rows, whole, entity, size)
+
+
+def expanded(call: Call, properties: Mapping[str, str]) -> dict[str, Any]:
+    """The MAPI properties that `$expand` asks for, as a member of an answer; empty without any."""
+    names = extended.expanded(odata.option(call.query, "expand") or "") or []
+    found = [{"id": name, "value": properties[name]} for name in names if name in properties]
+    return {"singleValueExtendedProperties": found} if found else {}
 
 
 def one(call: Call, body: dict[str, Any], entity: str) -> Reply:
     """The answer with one object and its context, `$select` and `$expand` done."""
     picked = odata.pick(body, odata.wanted(call.query))
     return json_reply({"@odata.context": call.context(entity)} | picked, headers=applied(call))
+
+
+def moment(call: Call) -> str:
+    """Now, as Graph writes it."""
+    return iso(call.now)
+
+
+def encoded(value: dict[str, Any]) -> bytes:
+    """A JSON object as bytes."""
+    return msgspec.json.encode(value)

@@ -27,6 +27,7 @@ BreachKind = Literal[
     "too-many-exports",
     "upload-piece",
     "batch",
+    "mail-sent",
 ]
 
 

@@ -7,7 +7,7 @@ goes through a method that records it in the log of the folder, so that delta ne
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 
 from tools.emulator import naming
 from tools.emulator.blob import Blob
@@ -15,6 +15,7 @@ from tools.emulator.calendars import CalendarStore
 from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.contacts import ContactStore
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.mailbox_settings import MailboxSettings
 from tools.emulator.message import Message
 from tools.emulator.tasks import TaskStore
 
@@ -55,7 +56,7 @@ class Folder:
     hidden: bool = False
     search: bool = False
     children: dict[str, "Folder"] = dataclasses.field(default_factory=dict)
-    messages: dict[str, Message] = dataclasses.field(default_factory=dict)
+    messages: MutableMapping[str, Message] = dataclasses.field(default_factory=dict)
     log: ChangeLog[str] = dataclasses.field(default_factory=ChangeLog)
     generations: Generations = dataclasses.field(default_factory=Generations)
     unread: int = 0
@@ -107,6 +108,7 @@ class Mailbox:
         self.hierarchy_log: ChangeLog[str] = ChangeLog()  # folders of every kind
         for log in (self.folder_log, self.calendars.log, self.contacts.log, self.tasks.log):
             log.join(self.hierarchy_log)
+        self.settings = MailboxSettings(seed, owner)
         self.item_generations: dict[str, Generations] = defaultdict(Generations)
 
     def _add_root(self, well_known: str, name: str) -> Folder:

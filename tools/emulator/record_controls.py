@@ -6,6 +6,7 @@ well-known name; properties are those of Graph. None of these calls sends mail t
 """
 
 import base64
+import dataclasses
 from datetime import date
 from typing import Any, Literal
 
@@ -84,7 +85,11 @@ class RecordControls:
     ) -> None:
         """Change properties of an event, contact or task."""
         store = self._services.tenant.records(user, workload)
-        store.touch(store.record(record), properties, at=self._now)
+        found = store.record(record)
+        if isinstance(store, CalendarStore):
+            store.change(found, properties, at=self._now)
+        else:
+            store.touch(found, properties, at=self._now)
 
     def move_record(self, user: str, workload: Kind, record: str, container: str) -> dict[str, str]:
         """Move a record to another container; gives its ids."""
@@ -144,6 +149,14 @@ class RecordControls:
         store = self._calendars(user)
         store.cancel_instance(store.record(event), date.fromisoformat(day), at=self._now)
 
+    def outbox(self, clear: bool = False) -> list[dict[str, Any]]:
+        """The invitations, updates, cancellations and answers that were sent so far."""
+        outbox = self._services.tenant.outbox
+        sent = [dataclasses.asdict(mail) for mail in outbox]
+        if clear:
+            outbox.clear()
+        return sent
+
     # what only contacts or tasks have
 
     def set_photo(self, user: str, contact: str, content: str | None) -> None:
@@ -155,7 +168,8 @@ class RecordControls:
     def add_check(self, user: str, task: str, name: str, checked: bool = False) -> dict[str, str]:
         """Put a line on a task's checklist."""
         store: TaskStore = self._services.tenant.mailbox(user).tasks
-        made = store.add_check(store.record(task), name, checked=checked, at=self._now)
+        given = {"displayName": name, "isChecked": checked}
+        made = store.add_check(store.record(task), given, at=self._now)
         return {"id": made["id"]}
 
     def add_link(self, user: str, task: str, link: dict[str, Any]) -> dict[str, str]:

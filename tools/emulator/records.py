@@ -2,8 +2,9 @@
 Events, contacts and tasks as Exchange keeps them: records in containers, with their change logs.
 
 A record's `properties` are what a client may write, in Graph's names; ids, change keys and times
-of change are kept beside them. Every change goes through a method that enters it in the log of
-the container, so that delta never misses one. Neighbours: `calendars`, `contacts`, `tasks`.
+of change are kept beside them, MAPI properties in `extended` by canonical id. Every change goes
+through a method that enters it in the log of the container, so that delta never misses one.
+Neighbours: `calendars`, `contacts`, `tasks`.
 """
 
 import dataclasses
@@ -46,6 +47,7 @@ class Record:
     modified: float
     version: int = 1
     attachments: dict[str, RecordAttachment] = dataclasses.field(default_factory=dict)
+    extended: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 R = TypeVar("R", bound=Record)

@@ -20,7 +20,8 @@ def store(call: Call) -> TaskStore:
     return call.mailbox().tasks
 
 
-def _list(call: Call) -> Container[Task]:
+def found_list(call: Call) -> Container[Task]:
+    """The list in the path."""
     return store(call).container(call.params["list"])
 
 
@@ -87,7 +88,7 @@ async def list_lists(call: Call) -> Reply:
 
 async def get_list(call: Call) -> Reply:
     """GET .../todo/lists/{list}"""
-    return exchange.one(call, list_json(store(call), _list(call)), "lists/$entity")
+    return exchange.one(call, list_json(store(call), found_list(call)), "lists/$entity")
 
 
 async def lists_delta(call: Call) -> Reply:
@@ -107,7 +108,7 @@ async def lists_delta(call: Call) -> Reply:
 
 async def list_tasks(call: Call) -> Reply:
     """GET .../todo/lists/{list}/tasks"""
-    held, rows = store(call), list(_list(call).records.values())
+    held, rows = store(call), list(found_list(call).records.values())
     expand = odata.expansion(call.query)
     body = exchange.listing(call, rows, lambda task: task_json(held, task, expand), "tasks")
     return json_reply(body)
@@ -115,7 +116,7 @@ async def list_tasks(call: Call) -> Reply:
 
 async def tasks_delta(call: Call) -> Reply:
     """GET .../todo/lists/{list}/tasks/delta"""
-    held, given = store(call), _list(call)
+    held, given = store(call), found_list(call)
     feed = exchange.Feed(given.key, given.log, given.generations)
 
     def entries(key: str, _now: delta.Round) -> list[dict[str, Any]]:
@@ -125,17 +126,18 @@ async def tasks_delta(call: Call) -> Reply:
     return json_reply(exchange.delta_page(call, feed, "tasks", {}, entries))
 
 
-def _task(call: Call, *, content: bool = False) -> Task:
+def found_task(call: Call, *, content: bool = False) -> Task:
+    """The task in the path."""
     task = store(call).record(call.params["task"])
     call.services.faults.check_item(task.key, content=content)
-    if task.container is not _list(call):
+    if task.container is not found_list(call):
         raise no_mail_item()
     return task
 
 
 async def get_task(call: Call) -> Reply:
     """GET .../tasks/{task}"""
-    body = task_json(store(call), _task(call), odata.expansion(call.query))
+    body = task_json(store(call), found_task(call), odata.expansion(call.query))
     return exchange.one(call, body, "tasks/$entity")
 
 
@@ -150,36 +152,36 @@ def _picked(rows: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
 
 async def list_checks(call: Call) -> Reply:
     """GET .../checklistItems"""
-    rows = list(_task(call).checklist.values())
+    rows = list(found_task(call).checklist.values())
     return json_reply(exchange.listing(call, rows, lambda row: row, "checklistItems"))
 
 
 async def get_check(call: Call) -> Reply:
     """GET .../checklistItems/{check}"""
-    body = _picked(_task(call).checklist, call.params["check"])
+    body = _picked(found_task(call).checklist, call.params["check"])
     return exchange.one(call, body, "checklistItems/$entity")
 
 
 async def list_links(call: Call) -> Reply:
     """GET .../linkedResources"""
-    rows = list(_task(call).links.values())
+    rows = list(found_task(call).links.values())
     return json_reply(exchange.listing(call, rows, lambda row: row, "linkedResources"))
 
 
 async def get_link(call: Call) -> Reply:
     """GET .../linkedResources/{link}"""
-    body = _picked(_task(call).links, call.params["link"])
+    body = _picked(found_task(call).links, call.params["link"])
     return exchange.one(call, body, "linkedResources/$entity")
 
 
 async def list_attachments(call: Call) -> Reply:
     """GET .../attachments"""
-    rows = list(_task(call).attachments.values())
+    rows = list(found_task(call).attachments.values())
     return json_reply(exchange.listing(call, rows, attachment_json, "attachments"))
 
 
 def _attachment(call: Call) -> RecordAttachment:
-    found = _task(call, content=True).attachments.get(call.params["attachment"])
+    found = found_task(call, content=True).attachments.get(call.params["attachment"])
     if found is None:
         raise no_mail_item()
     call.services.faults.check_item(found.key, content=True)

@@ -50,15 +50,13 @@ class TaskStore(RecordStore[Task]):
         task.body_modified = at
         return task
 
-    def add_check(self, task: Task, name: str, *, checked: bool, at: float) -> dict[str, Any]:
-        """Put a line on a task's checklist."""
+    def add_check(self, task: Task, given: dict[str, Any], *, at: float) -> dict[str, Any]:
+        """Put a line on a task's checklist: displayName, isChecked."""
         key = naming.guid(self.seed, self.owner, "check", self.count())
-        item = {
-            "id": key,
-            "displayName": name,
-            "createdDateTime": iso(at),
-            "isChecked": checked,
-        } | ({"checkedDateTime": iso(at)} if checked else {})
+        item = {"id": key, "displayName": "", "createdDateTime": iso(at), "isChecked": False}
+        item |= given
+        if item["isChecked"]:
+            item.setdefault("checkedDateTime", iso(at))
         task.checklist[key] = item
         self.touch(task, at=at)
         return item
