@@ -55,6 +55,7 @@ class Tenant:
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
         self.outbox: list[SentMail] = []
+        self.groups: dict[str, Any] = {}  # see `groups`
         self.user_log: ChangeLog[str] = ChangeLog()
         self.user_generations = Generations(keep=1 << 30)  # directory tokens die by age
         self._names: dict[str, User] = {}
