@@ -161,6 +161,7 @@ class _Importer:
             url,
             common.scope,
             common.what,
+            prefer=common.prefer,
             content=Content.json(body),
             patience_s=common.patience_s,
             bearer=False,

