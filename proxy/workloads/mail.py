@@ -26,15 +26,17 @@ from proxy.graph.errors import (
     GraphUnsupported,
 )
 from proxy.graph.paging import LinkMachine, Page
-from proxy.pipeline.outcome import failed, skipped
+from proxy.pipeline.outcome import SkipCause, failed, skipped
 from proxy.workloads.mail_checkpoint import FolderFeed, MailBook
 from proxy.workloads.mail_content import MessageReader
+from proxy.workloads.mail_export import STREAM, MailExport, lacks_stream
 from proxy.workloads.mail_folders import folder_is_gone, folder_rows
 from proxy.workloads.mail_item import (
     MESSAGE_MEMBERS,
     MessageHead,
     Removed,
     decode_entry,
+    is_bare,
     received_ns,
     with_state,
 )
@@ -87,6 +89,11 @@ class _Mailbox:
 
     async def backup(self) -> None:
         await self._apply_selection()
+        if self._selection.exports and await self._messages.export.open():
+            if not self._book.streams:  # the stored messages have none yet
+                for feed in self._book.folders.values():
+                    feed.begin_afresh()
+            self._book.streams = True
         for number in range(ROUNDS_MAX):
             self._changes = 0
             folders = await self._read_tree()
@@ -246,7 +253,7 @@ class _Mailbox:
         found = await together(
             self._messages.take(folder, head, raw) for head, raw in newest.values()
         )
-        return [row for row in found if row is not None]
+        return await self._messages.with_streams(folder, [row for row in found if row is not None])
 
 
 class _Messages:
@@ -265,6 +272,7 @@ class _Messages:
         self._book = book
         self._selection = selection
         self._reader = MessageReader(client, user, (IMMUTABLE_IDS,), shelf, book.failed)
+        self.export = MailExport(client, user, (IMMUTABLE_IDS,), shelf)
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._failures = FailureRun()
 
@@ -290,8 +298,10 @@ class _Messages:
             except GraphNotFound:
                 return None  # deleted since the page was made: the feed will say so
             except GraphItemFault as error:
-                self._shelf.note(failed(head.id, head.subject or "", error))
-                return None
+                if not self.export.mailbox:
+                    self._shelf.note(failed(head.id, head.subject or "", error))
+                    return None
+                row = await self._reader.bare(folder, head, raw)
             except GraphError as error:
                 self._failures.failed(error)
                 self._book.failed(head.id, folder)
@@ -301,13 +311,29 @@ class _Messages:
         self._shelf.count(stored=1)
         return row
 
+    async def with_streams(self, folder: str, rows: list[Row]) -> list[Row]:
+        """The rows with what the policy `full` adds; without those that neither way gives."""
+        if not self.export.mailbox or not rows:
+            return rows
+        kept = []
+        for row in await self.export.add(folder, rows):
+            if not is_bare(row):
+                kept.append(row)
+                continue
+            given = any(part.role == STREAM for part in row.parts)
+            cause: SkipCause = "stored-as-stream" if given else "item-corrupt"
+            self._shelf.note(skipped(row.id.decode(), row.name.decode("utf-8", "replace"), cause))
+            kept += [row] if given else []
+        return kept
+
     def _unchanged(self, known: Row, folder: str, raw: bytes) -> Row | None:
         """Same change key: only place and state can differ; no content is read."""
         self._shelf.count(unchanged=1)
         row = with_state(known, raw) or known
         if row.container != folder.encode():
             row = replace(row, container=folder.encode())
-        return None if row is known else row
+        missing = bool(self.export.mailbox) and lacks_stream(known)
+        return None if row is known and not missing else row
 
     async def look_up(self, message: str, folder: str) -> tuple[bool, Row | None]:
         """Read a message by its id, wherever it is now: whether it is there and covered, and its new row."""
@@ -320,7 +346,10 @@ class _Messages:
             return True, None
         if entry.parent_folder_id and entry.parent_folder_id not in self.covered:
             return False, None
-        return True, await self.take(entry.parent_folder_id or folder, entry, raw)
+        place = entry.parent_folder_id or folder
+        row = await self.take(place, entry, raw)
+        rows = await self.with_streams(place, [] if row is None else [row])
+        return True, rows[0] if rows else None
 
     async def retry_failed(self, folders: Mapping[str, str]) -> None:
         """Try again what failed in earlier sessions."""

@@ -39,6 +39,7 @@ class _Form(msgspec.Struct, omit_defaults=True):
     retry: dict[str, str] = {}
     tree: TreeFeed = msgspec.field(default_factory=TreeFeed)
     selection: str = ""
+    streams: bool = False
 
 
 @dataclass(slots=True)
@@ -87,7 +88,8 @@ class MailBook:
     """
     The checkpoint of a mailbox in memory.
 
-    `retry`: ids of messages that failed, with their folder; `selection`: mark of what the rows were chosen by.
+    `retry`: ids of messages that failed, with their folder; `selection`: mark of what the rows were chosen by;
+    `streams`: whether messages have their export streams.
     """
 
     def __init__(self, stored: bytes | None) -> None:
@@ -103,6 +105,7 @@ class MailBook:
         self.retry.update(form.retry)
         self.tree = form.tree
         self.selection = form.selection
+        self.streams = form.streams
 
     def feed(self, folder: str) -> FolderFeed:
         """The feed of a folder, a new one at the first sight of it."""
@@ -128,7 +131,7 @@ class MailBook:
     def encode(self) -> bytes:
         """What is stored."""
         folders = {name: _Folder(feed.kept, feed.fresh) for name, feed in self.folders.items()}
-        form = _Form(FORM, folders, self.retry, self.tree, self.selection)
+        form = _Form(FORM, folders, self.retry, self.tree, self.selection, self.streams)
         return msgspec.json.encode(form)
 
 

@@ -74,6 +74,11 @@ class MessageReader:
         parts = (await self.shelf.store("json", stored_json(raw)), mime)
         return message_row(head, raw, folder, parts)
 
+    async def bare(self, folder: str, head: MessageHead, raw: bytes) -> Row:
+        """A row without content, for a message that the service gives neither as MIME nor as JSON."""
+        part = await self.shelf.store("json", stored_json(raw))
+        return message_row(head, raw, folder, (part,), note="stored-as-stream")
+
     async def _mime(self, message: str) -> Part:
         async def consume(reader: BodyReader) -> Part:
             return await store_body(self.shelf, "mime", reader.chunks(), self._count)

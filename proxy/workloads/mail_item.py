@@ -20,6 +20,7 @@ __all__ = [
     "MessageHead",
     "Removed",
     "decode_entry",
+    "is_bare",
     "message_row",
     "received_ns",
     "stored_json",
@@ -70,8 +71,9 @@ class MessageHead(msgspec.Struct, rename="camel"):
     removed: _Gone | None = msgspec.field(default=None, name="@removed")
 
 
-class _Received(msgspec.Struct):
+class _State(msgspec.Struct):
     received: str | None = None
+    note: str = ""
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -80,6 +82,7 @@ class Removed(msgspec.Struct, frozen=True):
     id: str
 
 
+_STATE = msgspec.json.Decoder(_State)
 _HEAD = msgspec.json.Decoder(MessageHead)
 
 
@@ -124,8 +127,12 @@ def with_state(row: Row, raw: bytes) -> Row | None:
 
 def received_ns(row: Row) -> int:
     """When the message of a row was received, nanoseconds since 1970 UTC; 0 if that is not known."""
-    received = msgspec.json.decode(row.meta, type=_Received).received
-    return nanoseconds(received)
+    return nanoseconds(_STATE.decode(row.meta).received)
+
+
+def is_bare(row: Row) -> bool:
+    """Whether the row has neither MIME nor body."""
+    return _STATE.decode(row.meta).note == "stored-as-stream"
 
 
 def message_row(
