@@ -115,6 +115,9 @@ def attachment_lines(attachments: Iterable[Attachment]) -> list[str]:
             lines.append(content_line("ATTACH", value, {**binary, **names}))
         elif one.link.startswith(("https://", "http://")):
             lines.append(content_line("ATTACH", one.link.replace(" ", "%20"), names))
+        else:
+            note = f"Attachment that is not in this file: {one.name}"
+            lines.append(content_line("COMMENT", text_value(note)))
     return lines
 
 

@@ -26,7 +26,7 @@ from proxy.graph.paging import (
     Page,
     PageBody,
     decode_page,
-    escape_control_characters,
+    mended_json,
 )
 from proxy.graph.retry import Persistence, pause_s
 from proxy.graph.settings import OrganizationSettings
@@ -333,7 +333,7 @@ def _object(body: bytes, what: str) -> dict[str, Any]:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         try:
-            document = msgspec.json.decode(escape_control_characters(body))
+            document = msgspec.json.decode(mended_json(body))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _bad_answer(what) from error
     if not isinstance(document, dict):

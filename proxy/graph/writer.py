@@ -36,6 +36,10 @@ class GraphWriter(GraphClient):
         """PATCH or PUT what is there to a state of its own: twice is like once."""
         return await self._answer(replace(call, method=method))
 
+    async def send(self, call: Call) -> Answer:
+        """Send a call as it is; for addresses of sessions, whose calls say themselves whether they may be repeated."""
+        return await self._answer(call)
+
     async def delete(self, call: Call) -> bool:
         """DELETE; False if it was gone already, perhaps by an earlier attempt."""
         try:

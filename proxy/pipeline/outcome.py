@@ -25,6 +25,7 @@ SkipCause = Literal[
     "attachment-unreadable",
     "notebook-content",
     "unknown-kind",
+    "would-send-mail",
 ]
 
 SKIP_CAUSES: dict[SkipCause, str] = {
@@ -39,6 +40,7 @@ SKIP_CAUSES: dict[SkipCause, str] = {
     "settings-unreadable": "rules, categories or settings of the mailbox cannot be read",
     "notebook-content": "a notebook file that the service does not give out",
     "unknown-kind": "an item that is neither file, folder, notebook nor shortcut",
+    "would-send-mail": "replacing this meeting would send cancellations to its attendees",
 }
 assert set(SKIP_CAUSES) == set(get_args(SkipCause)), "every cause has its explanation"
 

@@ -14,7 +14,6 @@ from engine.parts import Part
 from proxy.workloads.item_listing import Head
 from proxy.workloads.members import (
     Members,
-    decode_lenient,
     decode_members,
     encode_members,
     pick,
@@ -92,7 +91,7 @@ def decode_event(raw: bytes | msgspec.Raw) -> EventHead:
     Raises:
         msgspec.DecodeError: it has no id or members of another type than Graph documents.
     """
-    return decode_lenient(_HEAD, raw)
+    return _HEAD.decode(raw)
 
 
 def event_head(raw: bytes) -> Head:
@@ -163,7 +162,7 @@ def calendar_rows(listed: Iterable[tuple[bytes, bytes]]) -> list[Row]:
     Raises:
         msgspec.DecodeError: a calendar has another shape than Graph documents.
     """
-    found = [(group, raw, decode_lenient(_CALENDAR, raw)) for group, raw in listed]
+    found = [(group, raw, _CALENDAR.decode(raw)) for group, raw in listed]
     owner = next((_owner(one) for _, _, one in found if one.is_default_calendar), "")
     own = {}
     for group, raw, calendar in found:

@@ -9,7 +9,6 @@ from engine.parts import Part
 from proxy.workloads.item_listing import Head
 from proxy.workloads.members import (
     Members,
-    decode_lenient,
     decode_members,
     encode_members,
     pick,
@@ -70,7 +69,7 @@ _FOLDER = msgspec.json.Decoder(_Folder)
 
 def contact_head(raw: bytes) -> Head:
     """An entry of a listing."""
-    contact = decode_lenient(_CONTACT, raw)
+    contact = _CONTACT.decode(raw)
     return Head(contact.id, contact.change_key, contact.name)
 
 
@@ -87,7 +86,7 @@ def contact_row(raw: bytes, folder: str, parts: Sequence[Part]) -> Row:
     Args:
         raw: all its members. folder: id of the folder it is in.
     """
-    contact = decode_lenient(_CONTACT, raw)
+    contact = _CONTACT.decode(raw)
     meta = pick(decode_members(raw), VOLATILE)
     meta["email"] = contact.email
     meta["company"] = contact.company_name or ""
@@ -108,12 +107,12 @@ def contact_row(raw: bytes, folder: str, parts: Sequence[Part]) -> Row:
 
 def folder_id(raw: bytes) -> str:
     """The id of a contact folder. msgspec.DecodeError if it has none."""
-    return decode_lenient(_FOLDER, raw).id
+    return _FOLDER.decode(raw).id
 
 
 def folder_rows(folders: Sequence[bytes]) -> list[Row]:
     """Rows of all folders, the default one first; one whose parent is not among them stands at the top."""
-    found = [(decode_lenient(_FOLDER, raw), decode_members(raw)) for raw in folders]
+    found = [(_FOLDER.decode(raw), decode_members(raw)) for raw in folders]
     known = {folder.id for folder, _ in found}
     rows = []
     for number, (folder, members) in enumerate(found):

@@ -7,18 +7,12 @@ does not make a new JSON part.
 """
 
 import dataclasses
+import json
 
 import msgspec
 
 from engine.catalog import Row
 from engine.parts import Part
-from proxy.workloads.members import (
-    decode_lenient,
-    decode_members,
-    encode_members,
-    pick,
-    without,
-)
 from proxy.workloads.moments import nanoseconds
 
 __all__ = [
@@ -42,6 +36,8 @@ MESSAGE_MEMBERS = (
 VOLATILE = ("@odata.etag", "changeKey", "isRead", "categories", "flag")
 PLACE = ("parentFolderId",)  # the row's container says it
 ENVELOPE = ("@odata.context",)
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Address(msgspec.Struct):
@@ -97,19 +93,35 @@ def decode_entry(raw: bytes) -> MessageHead | Removed:
     Raises:
         msgspec.DecodeError: it has no id or members of another type than Graph documents.
     """
-    head = decode_lenient(_HEAD, raw)
+    try:
+        head = _HEAD.decode(raw)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # Half a surrogate pair in a subject: legal JSON text, but no character.
+        lenient = json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace")
+        head = _HEAD.decode(lenient)
     return Removed(head.id) if head.removed is not None else head
 
 
 def stored_json(raw: bytes) -> bytes:
     """The JSON part: all members but the volatile ones, in their order, byte for byte."""
-    return encode_members(without(decode_members(raw), {*VOLATILE, *PLACE, *ENVELOPE}))
+    left_out = {*VOLATILE, *PLACE, *ENVELOPE}
+    members = _MEMBERS.decode(raw)
+    kept = (
+        msgspec.json.encode(name) + b":" + bytes(value)
+        for name, value in members.items()
+        if name not in left_out
+    )
+    return b"{" + b",".join(kept) + b"}"
 
 
 def with_state(row: Row, raw: bytes) -> Row | None:
     """The row with the volatile members of a short feed entry applied; None if nothing differs."""
-    changed = pick(decode_members(raw), VOLATILE)
-    merged = msgspec.json.encode({**decode_members(row.meta), **changed})
+    members = _MEMBERS.decode(raw)
+    meta = _MEMBERS.decode(row.meta)
+    changed = {name: members[name] for name in VOLATILE if name in members}
+    merged = msgspec.json.encode({**meta, **changed})
     return None if merged == row.meta else dataclasses.replace(row, meta=merged)
 
 
@@ -134,7 +146,8 @@ def message_row(
         parts: `json` and, where the service could render it, `mime`.
         note: why it is not stored as usual; a skip cause, or nothing.
     """
-    meta = pick(decode_members(raw), VOLATILE)
+    members = _MEMBERS.decode(raw)
+    meta: dict[str, object] = {name: members[name] for name in VOLATILE if name in members}
     person = head.author or head.sender
     if person is not None and person.emailAddress is not None:
         meta["from"] = person.emailAddress.address or person.emailAddress.name or ""

@@ -8,7 +8,7 @@ import msgspec
 from proxy.graph.budget import Scope
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphUnavailable
-from proxy.graph.paging import escape_control_characters
+from proxy.graph.paging import mended_json
 from proxy.graph.transport import JSON_BYTES_MAX
 from proxy.workloads.members import Members, array, decode_members
 
@@ -54,7 +54,7 @@ class MailboxCalls:
         """
         body = await self.client.get_bytes(call, JSON_BYTES_MAX)
         self.client.meter.bytes_read += len(body)
-        for text in (body, escape_control_characters(body)):
+        for text in (body, mended_json(body)):
             try:
                 decode_members(text)
             except (msgspec.DecodeError, UnicodeDecodeError):

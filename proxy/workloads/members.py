@@ -5,16 +5,13 @@ What is kept of an item is its JSON member for member, each value byte for byte:
 rendered anew. Only whole members are left out, or added.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
 
 import msgspec
 
 __all__ = [
     "Members",
     "array",
-    "decode_lenient",
     "decode_members",
     "encode_members",
     "pick",
@@ -25,8 +22,6 @@ __all__ = [
 Members = dict[str, msgspec.Raw]
 
 LINKS = ("@odata.context", "@odata.associationLink", "@odata.navigationLink", "@odata.nextLink")
-
-T = TypeVar("T")
 
 _MEMBERS = msgspec.json.Decoder(Members)
 
@@ -65,21 +60,3 @@ def array(values: Iterable[bytes]) -> msgspec.Raw:
 def pick(members: Members, names: Collection[str]) -> dict[str, object]:
     """Of `names` those that are there, for the row's `meta`."""
     return {name: members[name] for name in names if name in members}
-
-
-def decode_lenient(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
-    """
-    An object in the shape that `decoder` knows; half surrogate pairs in its texts become "?".
-
-    Raises:
-        msgspec.DecodeError: it has another shape.
-        ValueError: it is no JSON.
-    """
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # Half a surrogate pair in a subject: legal JSON text, but no character.
-        text = json.dumps(json.loads(bytes(raw)), ensure_ascii=False)
-        return decoder.decode(text.encode("utf-8", "replace"))

@@ -9,7 +9,6 @@ from engine.parts import Part
 from proxy.workloads.item_listing import Head
 from proxy.workloads.members import (
     Members,
-    decode_lenient,
     decode_members,
     encode_members,
     pick,
@@ -59,13 +58,13 @@ _LIST = msgspec.json.Decoder(_List)
 
 def task_head(raw: bytes) -> Head:
     """An entry of a listing."""
-    task = decode_lenient(_TASK, raw)
+    task = _TASK.decode(raw)
     return Head(task.id, task.version, task.title or "")
 
 
 def may_have_attachments(raw: bytes) -> bool:
     """Whether to ask for them."""
-    return decode_lenient(_TASK, raw).has_attachments is not False
+    return _TASK.decode(raw).has_attachments is not False
 
 
 def stored_task(members: Members) -> bytes:
@@ -81,7 +80,7 @@ def task_row(raw: bytes, list_id: str, parts: Sequence[Part], *, whole: bool) ->
         raw: all its members. list_id: of the list it is in.
         whole: everything of it is stored; else the row has no version, and the next session reads it again.
     """
-    task = decode_lenient(_TASK, raw)
+    task = _TASK.decode(raw)
     members = decode_members(raw)
     meta = pick(members, VOLATILE)
     meta["status"] = task.status or ""
@@ -103,7 +102,7 @@ def task_row(raw: bytes, list_id: str, parts: Sequence[Part], *, whole: bool) ->
 
 def list_row(raw: bytes) -> Row:
     """The catalog row of a task list."""
-    found = decode_lenient(_LIST, raw)
+    found = _LIST.decode(raw)
     return Row(
         id=found.id.encode(),
         container=b"",

@@ -181,6 +181,36 @@ async def test_a_permission_removed_half_way_keeps_what_was_read(lab: Lab) -> No
     assert_kept(lab, await backup(lab))
 
 
+async def test_what_is_deleted_while_it_is_read_is_no_failure(lab: Lab) -> None:
+    """A calendar between the two listings (graph-lessons 50), an event before it is read (51)."""
+    user, ids = fill(lab)
+    await backup(lab, user)
+    controls = lab.emulator.controls
+    controls.change_record(user, "calendar", ids["once"], {"subject": "Changed"})
+    gone = {"call": "delete_record", "user": user, "workload": "calendar", "record": ids["once"]}
+    team = {"call": "delete_container", "user": user, "workload": "calendar", "container": "Team"}
+    controls.script(
+        [
+            {"when": {"path": "/users/*/events/*", "once": True}, "do": {"control": [gone]}},
+            {"when": {"path": EVENTS, "once": True}, "do": {"control": [team]}},
+        ]
+    )
+    result = await backup(lab, user)
+    assert not result.warned, causes(result)
+    controls.clear_faults()
+    assert_kept(lab, await backup(lab))
+
+
+async def test_what_pages_show_twice_is_read_once(lab: Lab) -> None:
+    """Duplicates on a page (graph-lessons 36) are one item."""
+    user, _ = fill(lab)
+    rule = {"when": {"path": EVENTS}, "do": {"page": "duplicate_items"}}
+    lab.emulator.controls.script([rule])
+    result = await backup(lab, user)
+    assert [t.counters.items_stored for t in result.tasks] == [4, 4, 3]
+    assert_kept(lab, await backup(lab))
+
+
 @pytest.mark.parametrize(
     "fault", [{"status": 503, "body": "empty"}, {"status": 400}, {"status": 410}]
 )

@@ -476,4 +476,31 @@ RETENTION = (
     ),
 )
 
-COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *LOCKS, *POINTS, DIFFERENCE, *RETENTION)
+RESTORE = Command(
+    "restore",
+    "Give what a restore point holds back to Microsoft 365; invites nobody, goes on where it stopped.",
+    "tools.cli.restore_commands:restore",
+    (
+        REPO,
+        POINT,
+        parameter("--org", metavar="FILE", type=Path, required=True, help="TOML: [organization]"),
+        parameter(
+            "--to",
+            required=True,
+            metavar="original|USER[/FOLDER]",
+            help="Each to its owner and place, or all to one user, below a folder there",
+        ),
+        parameter("--path", default="", help="Only what is at or below this path"),
+        parameter(
+            "--collision",
+            choices=("skip", "copy", "replace"),
+            default="skip",
+            help="What is there already: leave it, make another one, or replace it (default: %(default)s)",
+        ),
+        switch("--dry-run", "Say what would be done and what it takes, write nothing"),
+        switch("--yes", "Replace without asking"),
+        *OPENING,
+    ),
+)
+
+COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *LOCKS, *POINTS, RESTORE, DIFFERENCE, *RETENTION)

@@ -134,6 +134,7 @@ def test_attachments_travel_inside_and_links_as_links() -> None:
     assert first.params["FMTTYPE"] == "application/pdf"
     assert first.params["X-FILENAME"].startswith("Plan")
     assert attached(empty) == b""
+    assert str(found["comment"]).endswith("lost")
     assert str(cloud) == "https://contoso.example/x%20y"
 
 

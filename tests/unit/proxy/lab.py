@@ -17,6 +17,9 @@ from proxy.graph.settings import OrganizationSettings, parse_organization
 from proxy.keeper import KeeperLimits
 from proxy.pipeline.plane import DataPlane
 from proxy.pipeline.standalone import SessionResult, backup_organization
+from proxy.restore.destination import parse_destination
+from proxy.restore.protocol import Collision
+from proxy.restore.session import RestoreAsked, RestoreResult, restore_point
 from repository import Places, Repository, create_repository, open_repository
 from repository.catalogs import Catalog
 from tools.emulator import Emulator
@@ -125,6 +128,29 @@ class Lab:
             workloads=workloads,
             version="test",
             limits=limits,
+        )
+
+    async def restore(
+        self,
+        point: PointForm | None,
+        to: str = "original",
+        *,
+        path: str = "",
+        collision: Collision = "skip",
+        dry_run: bool = False,
+        confirm: Callable[[RestoreResult], bool] | None = None,
+    ) -> RestoreResult:
+        """A restore as the command makes one, signed in as the application of restores."""
+        assert point is not None
+        org = {name: value for name, value in self.emulator.restore_org.items() if name in self.org}
+        return await restore_point(
+            parse_organization({**self.org, **org}),
+            self.repository,
+            point,
+            RestoreAsked(parse_destination(to), path, collision, dry_run),
+            state_dir=self.places.state_dir,
+            confirm=confirm,
+            version="test",
         )
 
     def plane(self, limits: KeeperLimits = QUICK) -> DataPlane:

@@ -75,6 +75,10 @@ def test_quick_xor_equals_the_definition_however_the_data_comes(size: int) -> No
         (" trailing. ", "trailing"),
         ("tab\there", "tab_here"),
         ("half \ud83d pair", "half _ pair"),
+        ("invoice\u202efdp.exe", "invoice_fdp.exe"),
+        ("CONOUT$.txt", "_CONOUT$.txt"),
+        ("aux .eml", "_aux .eml"),
+        ("line\u2028end\x85", "line_end_"),
     ],
 )
 def test_reserved_names(name: str, safe: str) -> None:
