@@ -42,6 +42,7 @@ from proxy.workloads.mail_item import (
 )
 from proxy.workloads.mail_removals import Removals
 from proxy.workloads.mail_selection import MailSelection
+from proxy.workloads.mail_settings import read_settings
 from proxy.workloads.mail_tree import MailTree
 from proxy.workloads.moments import nanoseconds
 from proxy.workloads.protocol import FailureRun, Shelf
@@ -102,12 +103,22 @@ class _Mailbox:
             await self._read_folders(folders)
             if not self._changes:
                 break
-        gone = await self._removals.settle(self._messages.look_up)
+        last = await self._settings()
+        last += await self._removals.settle(self._messages.look_up)
         for feed in self._book.folders.values():
             feed.release()
         for folder in self._removals.folders:
             self._book.forget(folder)
-        await self._shelf.advance(gone, self._book.encode())
+        await self._shelf.advance(last, self._book.encode())
+
+    async def _settings(self) -> list[Row]:
+        """The row of the inbox, if the settings that it carries have changed."""
+        ids = [f for f, name in self._book.tree.well_known.items() if name == "inbox"]
+        inbox = self._shelf.row(ids[0].encode()) if ids else None
+        if inbox is None:
+            return []  # the selection leaves it out
+        row = await read_settings(self._client, self._user, self._shelf, inbox)
+        return [] if row is None else [row]
 
     async def _apply_selection(self) -> None:
         """Another selection than that of the stored rows: look at every message again, drop those that it leaves out."""
@@ -141,7 +152,7 @@ class _Mailbox:
                 if folder in self._book.folders:
                     self._book.feed(folder).hold()
                 self._changes += 1
-        rows = [row for row in folder_rows(kept) if self._shelf.row(row.id) != row]
+        rows = [row for row in folder_rows(kept, self._shelf.row) if self._shelf.row(row.id) != row]
         for folder in self._book.folders.keys() & present - covered:
             rows += await self._leave_out(folder)
         rows += [
