@@ -299,7 +299,10 @@ class GraphClient:
         bucket = self._budget.bucket(call.scope)
         persistence = Persistence(call.what, patience_s, self.clock.monotonic(), once=call.once)
         while True:
-            async with bucket.admit(call.units, self.meter, call.calls) as admission:
+            async with (
+                self._room_for(call),
+                bucket.admit(call.units, self.meter, call.calls) as admission,
+            ):
                 try:
                     result = await attempt(admission)
                 except GraphUnavailable as error:
@@ -311,6 +314,18 @@ class GraphClient:
                         admission.pause(pause_s(result))
                     delay = persistence.after_fault(result, self.clock.monotonic())
             await self.clock.sleep(delay)
+
+    @asynccontextmanager
+    async def _room_for(self, call: Call) -> AsyncIterator[None]:
+        """Wait until the mailbox takes as many bytes as the call sends."""
+        size = len(call.content.data) if call.content is not None else 0
+        if call.scope.kind != "mailbox" or not size:
+            yield
+            return
+        counted = Meter()  # the request is counted where it is admitted
+        async with self._budget.bucket(call.scope.uploads()).admit(size, counted):
+            self.meter.waited_s += counted.waited_s
+            yield
 
     async def _fault(self, reader: BodyReader, follows_link: bool) -> Fault:
         body = b""

@@ -86,6 +86,7 @@ class _Mailbox:
         self._messages = _Messages(client, user, shelf, self._book, selection)
         self._removals = Removals(shelf)
         self._failures = FailureRun(FOLDER_FAILURES_MAX)
+        self._unread: dict[str, ItemOutcome] = {}  # folders, as of the newest round
         self._changes = 0
 
     async def backup(self) -> None:
@@ -103,6 +104,8 @@ class _Mailbox:
             await self._read_folders(folders)
             if not self._changes:
                 break
+        for outcome in self._unread.values():
+            self._shelf.note(outcome)
         last = await self._settings()
         last += await self._removals.settle(self._messages.look_up)
         for feed in self._book.folders.values():
@@ -180,10 +183,11 @@ class _Mailbox:
                 try:
                     await self._read_folder(folder)
                     self._failures.succeeded()
+                    self._unread.pop(folder, None)
                 except GraphError as error:
                     # One folder that cannot be read does not cost the others.
                     self._failures.failed(error)
-                    self._shelf.note(failed(folder, name, error))
+                    self._unread[folder] = failed(folder, name, error)
 
         await together(read(folder, name) for folder, name in folders.items())
 
