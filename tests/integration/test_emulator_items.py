@@ -71,7 +71,7 @@ def fill(emu: Emulator) -> None:
     box.calendars.cancel_instance(series, days[2], at=now)
     box.contacts.add(box.contacts.default, {"givenName": "Żaneta"}, at=now)
     task = box.tasks.add(box.tasks.default, {"title": "Do"}, at=now)
-    box.tasks.add_check(task, "First", checked=True, at=now)
+    box.tasks.add_check(task, {"displayName": "First", "isChecked": True}, at=now)
 
 
 def _days(series: Any) -> Any:
@@ -356,3 +356,41 @@ async def test_uploads_are_metered(emulator: StartEmulator, graph_client: MakeCl
     emu.clock.advance(301)
     await client.done("POST", f"{ALICE}/messages", body)
     assert not emu.ledger.breaches
+
+
+async def test_the_oracle_knows_the_mail_property_by_property(
+    emulator: StartEmulator, graph_client: MakeClient
+) -> None:
+    """States of a mailbox and of its imported copy are equal, and differ after any change."""
+    emu = await emulator()
+    fill(emu)
+    client = graph_client(emu, "restore")
+    here, there = await mailbox(client), await mailbox(client, BOB)
+    (mail,) = (await client.pages(f"{ALICE}/mailFolders/inbox/messages"))[0]
+    exported = await client.done("POST", f"{here}/exportItems", {"itemIds": [mail["id"]]}, 200)
+    url = (await client.send("POST", f"{there}/createImportSession"))[1]["importUrl"]
+    inbox = (await client.ok(f"{BOB}/mailFolders/inbox"))["id"]
+    body = {"FolderId": inbox, "Mode": "create", "Data": exported["value"][0]["data"]}
+    await post(client, url, body)
+
+    def states(user: str) -> dict[str, list[Any]]:
+        found = emu.controls.oracle(user, exact=True)[emu.tenant.user(user).upn]["mail_state"]
+        return {path: sorted(f["items"].values(), key=repr) for path, f in found.items()}
+
+    bob = "bob@empty.onmicrosoft.com"
+    before = states(UPN)
+    assert before["Inbox"][0]["categories"] == ["Red"]
+    assert before == states(bob)
+    (copied,) = (await client.pages(f"{BOB}/mailFolders/inbox/messages"))[0]
+    one = f"{BOB}/messages/{copied['id']}"
+    for change in (
+        {"isRead": True},
+        {"categories": ["Blue"]},
+        {"flag": {"flagStatus": "complete"}},
+        {"importance": "high"},
+        {"singleValueExtendedProperties": [{"id": "String 0x1000", "value": "x"}]},
+    ):
+        last = states(bob)
+        await client.done("PATCH", one, change, 200)
+        assert states(bob) != last, change
+    assert states(UPN) == before

@@ -254,6 +254,8 @@ def read_attachment(call: Call, body: Any) -> RecordAttachment:
         raise GraphError(413, "ErrorMessageSizeExceeded", "The attachment is too large.")
     if kind == "itemAttachment":
         data = exchange.encoded(body.get("item") or {})
+    elif kind == "referenceAttachment":
+        data = str(body.get("sourceUrl") or "").encode()
     made = store(call).attachment(str(name), BytesBlob(data), call.now)
     made.kind = {"f": "file", "i": "item", "r": "reference"}[kind[0]]  # type: ignore[assignment]
     made.content_type = body.get("contentType") or ("application/octet-stream" if data else None)

@@ -23,11 +23,11 @@ BreachKind = Literal[
     "link-altered",
     "user-agent",
     "write-call",
-    "mail-sent",
     "duplicate-create",
     "too-many-exports",
     "upload-piece",
     "batch",
+    "mail-sent",
 ]
 
 

@@ -96,12 +96,12 @@ class MadeMailbox(Mailbox):
         self._make = make
         self._starts: list[int] = []
         self._places: list[Folder] = []
-        self._total = 0
+        self.total = 0
 
     def fill(self, folder: Folder, count: int, unread: int) -> None:
         """Let an empty folder have `count` messages of which `unread` are not read."""
-        first = self._total
-        self._total += count
+        first = self.total
+        self.total += count
         self._starts.append(first)
         self._places.append(folder)
         folder.messages = MadeMessages(self, folder, first, count)
@@ -115,7 +115,7 @@ class MadeMailbox(Mailbox):
     def number(self, key: str) -> int | None:
         """The number in an id of either kind; None when the mailbox did not make it."""
         number = naming.number_in(self._seed, self.owner, key)
-        return number if number is not None and number < self._total else None
+        return number if number is not None and number < self.total else None
 
     def made(self, number: int, folder: Folder) -> Message:
         """The message of a number, as nobody changed it."""

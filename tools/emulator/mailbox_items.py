@@ -9,21 +9,15 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tools.emulator import naming
+from tools.emulator import naming, record_state
 from tools.emulator.changelog import ChangeLog
 from tools.emulator.errors import GraphError, bad_request, no_mail_item
 from tools.emulator.mailbox import DUMPSTER, Folder, Mailbox
 from tools.emulator.message import Message
 from tools.emulator.message_store import MessageStore
-from tools.emulator.record_state import add_record, record_state, replace_record
 from tools.emulator.records import Container, Record, RecordStore
 
 Item = Message | Record
-_CLASSES = {
-    "calendar": ("IPF.Appointment", "IPM.Appointment"),
-    "contacts": ("IPF.Contact", "IPM.Contact"),
-    "tasks": ("IPF.Task", "IPM.Task"),
-}
 MAIL = "IPF.Note"
 _NO_FOLDER = "flaggedEmails"  # a view of messages, not a folder
 
@@ -78,7 +72,9 @@ class MailboxItems:
 
     def _of(self, store: RecordStore[Any], container: Container[Any]) -> ItemFolder:
         parent = container.parent.key if container.parent else self._mailbox.root.key
-        return ItemFolder(container, _CLASSES[store.kind][0], parent, container.records, store)
+        return ItemFolder(
+            container, record_state.FOLDER_CLASS[store.kind], parent, container.records, store
+        )
 
     def folder(self, key: str) -> ItemFolder:
         """The folder with this id or well-known name; 404 when there is none."""
@@ -113,7 +109,7 @@ class MailboxItems:
                 raise bad_request("The parent holds no mail folders.", "ErrorInvalidRequest")
             return self._mail(self._mailbox.add_folder(parent.held, name, at=self._now))
         for store in self._stores:
-            if _CLASSES[store.kind][0] == kind:
+            if record_state.FOLDER_CLASS[store.kind] == kind:
                 above = parent.held if isinstance(parent.held, Container) else None
                 if store is self._mailbox.calendars:
                     made = self._mailbox.calendars.add_calendar(name, at=self._now)
@@ -165,7 +161,7 @@ class MailboxItems:
             return item.item_class
         store = self.place(item).store
         assert store is not None
-        return _CLASSES[store.kind][1]
+        return record_state.ITEM_CLASS[store.kind]
 
     def change_key(self, item: Item) -> str:
         """The change key, the same that the item has elsewhere in Graph."""
@@ -173,7 +169,7 @@ class MailboxItems:
 
     def state(self, item: Item) -> dict[str, Any]:
         """Everything the item has, without its ids and place."""
-        return item.state() if isinstance(item, Message) else record_state(item)
+        return item.state() if isinstance(item, Message) else record_state.state_of(item)
 
     def create(self, folder: ItemFolder, item_class: str, state: dict[str, Any]) -> Item:
         """A new item in a folder; 400 when such items do not lie there."""
@@ -183,7 +179,7 @@ class MailboxItems:
                 raise bad_request("A search folder holds no items.", "ErrorInvalidRequest")
             return self._messages.put(state, folder.held)
         assert folder.store is not None
-        return add_record(folder.store, folder.held, state, at=self._now)
+        return record_state.put(folder.store, folder.held, state, at=self._now)
 
     def update(self, item: Item, item_class: str, state: dict[str, Any]) -> None:
         """Let an item become what `state` holds."""
@@ -193,7 +189,7 @@ class MailboxItems:
             self._messages.replace(item, state)
         else:
             assert folder.store is not None
-            replace_record(folder.store, item, state, at=self._now)
+            record_state.assume(folder.store, item, state, at=self._now)
 
     def remove(self, item: Item) -> None:
         """Delete an item as a client does."""
@@ -205,7 +201,8 @@ class MailboxItems:
             store.remove(item, at=self._now)
 
     def _check_kind(self, folder: ItemFolder, item_class: str) -> None:
-        wanted = next((f for f, i in _CLASSES.values() if item_class.startswith(i)), MAIL)
+        kinds = {name: record_state.FOLDER_CLASS[k] for k, name in record_state.ITEM_CLASS.items()}
+        wanted = kinds.get(item_class, MAIL)
         if wanted != folder.kind or folder.held.well_known == DUMPSTER:
             text = "The item cannot be created in the folder."
             raise bad_request(text, "ErrorCannotCreateItemInFolder")

@@ -43,7 +43,7 @@ class EmulatorOptions:
 
     Args:
         data_dir: folder for the CA, keys and `control.json`; made when absent.
-        recipe: `demo`, `empty`, `huge` or `huge:N`; ignored when `content` is given.
+        recipe: `tiny`, `demo`, `mid`, `nasty`, `empty`, `huge` or `huge:N`; ignored when `content` is given.
         content: folder whose first-level folders become users (see `docs/emulator.md`).
         seed: equal seeds give equal tenants.
         host: loopback address to listen on; links are built from the request, not from this.

@@ -1,8 +1,9 @@
 """
-Everything that an event, contact or task has, taken off it and put onto another one.
+Everything that an event, contact or task has, as plain values: what an export of mailbox items
+holds, and what an import makes the same again, silently and under a new id.
 """
 
-import dataclasses
+import copy
 from datetime import date
 from typing import Any
 
@@ -12,84 +13,93 @@ from tools.emulator.contacts import Contact
 from tools.emulator.records import Container, Record, RecordAttachment, RecordStore
 from tools.emulator.tasks import Task
 
-_ATTACHMENT = ("name", "modified", "kind", "content_type", "inline", "content_id")
+ITEM_CLASS = {"calendar": "IPM.Appointment", "contacts": "IPM.Contact", "tasks": "IPM.Task"}
+FOLDER_CLASS = {"calendar": "IPF.Appointment", "contacts": "IPF.Contact", "tasks": "IPF.Task"}
 
 
-def record_state(record: Record) -> dict[str, Any]:
-    """Everything the record has, without its ids and place."""
+def state_of(record: Record) -> dict[str, Any]:
+    """The whole state, without ids and place; contents as bytes, days and times as they are kept."""
     state: dict[str, Any] = {
-        "properties": record.properties,
+        "properties": copy.deepcopy(record.properties),
         "created": record.created,
         "modified": record.modified,
-        "attachments": [_attachment(one) for one in record.attachments.values()],
+        "attachments": _hung(record.attachments),
+        "extended": dict(record.extended),
     }
     if isinstance(record, Event):
         state["cancelled"] = sorted(day.isoformat() for day in record.cancelled)
         state["exceptions"] = {
             day.isoformat(): {
-                "properties": change.properties,
+                "properties": copy.deepcopy(change.properties),
                 "modified": change.modified,
-                "attachments": [_attachment(one) for one in change.attachments.values()],
+                "attachments": _hung(change.attachments),
             }
             for day, change in record.exceptions.items()
         }
-    if isinstance(record, Contact):
+    elif isinstance(record, Contact):
         state["photo"] = record.photo.read() if record.photo else None
-    if isinstance(record, Task):
+    elif isinstance(record, Task):
         state["body_modified"] = record.body_modified
-        state["checklist"] = list(record.checklist.values())
-        state["links"] = list(record.links.values())
+        state["checklist"] = copy.deepcopy(list(record.checklist.values()))
+        state["links"] = copy.deepcopy(list(record.links.values()))
     return state
 
 
-def _attachment(one: RecordAttachment) -> dict[str, Any]:
-    found = {name: getattr(one, name) for name in _ATTACHMENT}
-    return found | {"content": one.content.read()}
-
-
-def add_record(
+def put(
     store: RecordStore[Any], container: Container[Any], state: dict[str, Any], *, at: float
 ) -> Record:
-    """A new record in a container with everything that `state` holds."""
-    record: Record = store.add(container, state["properties"], at=at)
-    _assume(store, record, state)
+    """Make a record of the state that another one had."""
+    record: Record = store.add(container, copy.deepcopy(state["properties"]), at=at)
+    assume(store, record, state, at=at)
     return record
 
 
-def replace_record(
-    store: RecordStore[Any], record: Record, state: dict[str, Any], *, at: float
-) -> None:
-    """Let a record become what `state` holds of one."""
-    record.properties = dict(state["properties"])
-    store.touch(record, at=at)
-    _assume(store, record, state)
-
-
-def _assume(store: RecordStore[Any], record: Record, state: dict[str, Any]) -> None:
-    record.created, record.modified = state["created"], state["modified"]
-    record.attachments = _hung(store, state["attachments"])
+def assume(store: RecordStore[Any], record: Record, state: dict[str, Any], *, at: float) -> None:
+    """Let a record become what `state` was taken of."""
+    record.properties = copy.deepcopy(state["properties"])
+    record.created = state["created"]
+    record.extended = dict(state["extended"])
+    record.attachments = _hanging(store, state["attachments"])
     if isinstance(record, Event):
         record.cancelled = {date.fromisoformat(day) for day in state["cancelled"]}
         record.exceptions = {
             date.fromisoformat(day): Change(
-                dict(one["properties"]), one["modified"], 1, _hung(store, one["attachments"])
+                copy.deepcopy(change["properties"]),
+                change["modified"],
+                attachments=_hanging(store, change["attachments"]),
             )
-            for day, one in state["exceptions"].items()
+            for day, change in state["exceptions"].items()
         }
-    if isinstance(record, Contact):
-        record.photo = None if state["photo"] is None else BytesBlob(state["photo"])
-    if isinstance(record, Task):
+    elif isinstance(record, Contact):
+        record.photo = BytesBlob(state["photo"]) if state["photo"] is not None else None
+    elif isinstance(record, Task):
         record.body_modified = state["body_modified"]
-        record.checklist = {one["id"]: dict(one) for one in state["checklist"]}
-        record.links = {one["id"]: dict(one) for one in state["links"]}
+        record.checklist = {each["id"]: dict(each) for each in state["checklist"]}
+        record.links = {each["id"]: dict(each) for each in state["links"]}
+    store.touch(record, at=at)
+    record.modified = state["modified"]
 
 
-def _hung(store: RecordStore[Any], given: list[dict[str, Any]]) -> dict[str, RecordAttachment]:
+def _hung(attachments: dict[str, RecordAttachment]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "content": each.content.read(),
+            "modified": each.modified,
+            "kind": each.kind,
+            "content_type": each.content_type,
+            "inline": each.inline,
+            "content_id": each.content_id,
+        }
+        for each in attachments.values()
+    ]
+
+
+def _hanging(store: RecordStore[Any], states: list[dict[str, Any]]) -> dict[str, RecordAttachment]:
     found = {}
-    for one in given:
-        made = store.attachment(one["name"], BytesBlob(one["content"]), one["modified"])
-        for field in dataclasses.fields(made):
-            if field.name in _ATTACHMENT:
-                setattr(made, field.name, one[field.name])
+    for state in states:
+        made = store.attachment(state["name"], BytesBlob(state["content"]), state["modified"])
+        made.kind, made.content_type = state["kind"], state["content_type"]
+        made.inline, made.content_id = state["inline"], state["content_id"]
         found[made.key] = made
     return found
