@@ -50,6 +50,7 @@ from repository.catalogs import WALK_COLUMNS, Catalog, merged_part
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure
 from repository.layout import cell_name, manifest_name, pack_name, run_name
+from repository.open_pack import PackSetting
 from repository.packer import Packer
 from repository.part_writer import PartWriter
 from repository.points import PointDraft, put_point, read_point
@@ -102,7 +103,7 @@ class WriteSession:
 
     def _packer(self, object_class: ObjectClass) -> Packer:
         repository = self._repository
-        return Packer(
+        setting = PackSetting(
             repository.store,
             self._keys,
             self._uuid,
@@ -110,6 +111,7 @@ class WriteSession:
             padded=repository.config.padding == "padme",
             parity=repository.config.parity == "on",
         )
+        return Packer(setting)
 
     # -- turns -----------------------------------------------------------------------------------
 
