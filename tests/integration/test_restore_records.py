@@ -34,9 +34,7 @@ async def test_backup_wipe_restore_gives_the_same_state(lab: Lab) -> None:
     wipe_records(lab.tenant, user)
     lab.ledger.clear()
     result = await lab.restore(point)
-    print([(o.name, o.cause, o.detail) for e in result.entries for o in e.outcomes])
     found = differences(before, record_truth(lab.tenant, user, EXCEPTIONS))
-    print("\n".join(found))
     assert not found
     assert sums(result) == {"create": 4 + 4 + 2}
     assert not lab.tenant.outbox

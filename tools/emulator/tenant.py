@@ -69,7 +69,6 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
-        self.groups: dict[str, Any] = {}  # see `groups`
         self.outbox: list[SentMail] = []
         self.groups: dict[str, Any] = {}  # see `groups`
         self.failing: list[Failing] = []
