@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from proxy.contract import Selection
 from proxy.restore.session import RestoreResult
 from tests.fixtures.emulator import StartEmulator
 from tests.fixtures.mail_truth import differing, mail_truth, wipe_mail
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.slow
 # What a message made from its parts cannot have again (docs/fidelity.md, "Mail without import").
 PORTABLE_EXCEPTIONS = frozenset({"createdDateTime", "headers", "mime", "bodyPreview"})
 LARGE = 4_500_000
+PORTABLE = Selection(mail_policy="portable")
+FULL = Selection(mail_policy="full")
 
 
 @pytest_asyncio.fixture
@@ -92,7 +95,7 @@ async def test_backup_wipe_restore_gives_the_same_state(lab: Lab) -> None:
     """Without import: every property but the declared exceptions, drafts as drafts, attachments of any size."""
     user = fill(lab, "ann")
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
-    point = (await lab.backup(user, workloads=["mail"])).point
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
     wipe_mail(lab.tenant, user)
     result = await lab.restore(point)
     assert sums(result) == {"create": 17}
@@ -105,7 +108,7 @@ async def test_backup_wipe_restore_gives_the_same_state(lab: Lab) -> None:
 
 async def test_a_dry_run_plans_and_writes_nothing(lab: Lab) -> None:
     user = fill(lab, "ann")
-    point = (await lab.backup(user, workloads=["mail"])).point
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
     for message in list(lab.tenant.mailbox(user).messages())[:5]:
         lab.tenant.delete_message(user, message.key)
     before = mail_truth(lab.tenant, user)
@@ -131,7 +134,7 @@ async def test_collisions(lab: Lab, collision: Any, done: dict[str, int], messag
     """What is there already is left, doubled or replaced; replaced ones are in the deleted items."""
     user = fill(lab, "ann")
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
-    point = (await lab.backup(user, workloads=["mail"])).point
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
     changed = next(m for m in lab.tenant.mailbox(user).messages() if m.folder.name == "Inbox")
     changed.categories = ("Changed",)
     lab.tenant.mailbox(user).touch(changed, at=lab.tenant.clock.now())
@@ -151,7 +154,7 @@ async def test_to_another_user_below_a_folder_and_by_path(lab: Lab) -> None:
     ann, bob = fill(lab, "ann"), add_user(lab.emulator, "bob", files=False)
     before = mail_truth(lab.tenant, ann, without=PORTABLE_EXCEPTIONS)
     bare = mail_truth(lab.tenant, bob)
-    point = (await lab.backup(ann, workloads=["mail"])).point
+    point = (await lab.backup(ann, workloads=["mail"], selection=PORTABLE)).point
     part = await lab.restore(point, f"{bob}/Back/from Ann", path=f"{ann}/mail/Projects")
     assert sums(part) == {"create": 6}
     found = mail_truth(lab.tenant, bob, without=PORTABLE_EXCEPTIONS)
@@ -173,7 +176,7 @@ async def test_every_write_loses_its_answer_once(lab: Lab, commit: bool) -> None
     """Done or not, each write whose answer is lost is looked for: nothing is missing and nothing is there twice."""
     user = fill(lab, "ann")
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
-    point = (await lab.backup(user, workloads=["mail"])).point
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
     wipe_mail(lab.tenant, user)
     rule = {"when": {"kind": "write", "every": 5}, "do": {"then": "drop", "commit": commit}}
     lab.emulator.controls.script([rule])
@@ -192,7 +195,7 @@ async def test_killed_after_every_write_it_goes_on_and_makes_nothing_twice(lab: 
     lab.tenant.add_message(user, "Inbox", mime(1))  # the same twice
     lab.tenant.add_message(user, "Inbox", rich(7, large=LARGE))
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
-    point = (await lab.backup(user, workloads=["mail"])).point
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
     wipe_mail(lab.tenant, user)
     script = lab.emulator.services.script
     for run in range(40):
@@ -210,5 +213,52 @@ async def test_killed_after_every_write_it_goes_on_and_makes_nothing_twice(lab: 
             assert run >= 3
             assert ended[0].resumed
             break
+    assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
+    lab.assert_no_breach()
+
+
+async def test_by_import_everything_is_the_same_byte_for_byte(lab: Lab) -> None:
+    """With the export stream nothing is excepted; state that changed after the export is set again."""
+    user = fill(lab, "ann")
+    await lab.backup(user, workloads=["mail"], selection=FULL)
+    tenant = lab.tenant
+    flagged = next(m for m in tenant.mailbox(user).messages() if m.folder.name == "Rich")
+    tenant.mark_read(user, flagged.key, is_read=not flagged.is_read)
+    point = (await lab.backup(user, workloads=["mail"], selection=FULL)).point
+    before = mail_truth(tenant, user)
+    wipe_mail(tenant, user)
+    lab.ledger.clear()
+    result = await lab.restore(point)
+    assert sums(result) == {"create": 17}
+    assert not differing(before, mail_truth(tenant, user))
+    assert lab.ledger.requests("POST (import)") == 17
+    lab.assert_no_breach()
+
+
+@pytest.mark.parametrize("commit", [True, False])
+async def test_imports_whose_answers_are_lost_are_looked_for(lab: Lab, commit: bool) -> None:
+    user = fill(lab, "ann")
+    before = mail_truth(lab.tenant, user)
+    point = (await lab.backup(user, workloads=["mail"], selection=FULL)).point
+    wipe_mail(lab.tenant, user)
+    rule = {"when": {"kind": "import", "every": 3}, "do": {"then": "drop", "commit": commit}}
+    lab.emulator.controls.script([rule])
+    result = await lab.restore(point)
+    assert sums(result) == {"create": 17}
+    assert lab.emulator.services.script.fired()[0] >= 5
+    assert not differing(before, mail_truth(lab.tenant, user))
+    lab.assert_no_breach()
+
+
+async def test_what_the_import_refuses_is_made_from_its_parts(lab: Lab) -> None:
+    """Without the right to import, or where an item is refused, the other way is taken."""
+    user = fill(lab, "ann")
+    before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
+    point = (await lab.backup(user, workloads=["mail"], selection=FULL)).point
+    wipe_mail(lab.tenant, user)
+    refuse = {"status": 413, "code": "ErrorMessageSizeExceeded"}
+    lab.emulator.controls.script([{"when": {"kind": "import", "every": 2}, "do": refuse}])
+    result = await lab.restore(point)
+    assert sums(result) == {"create": 17}
     assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
     lab.assert_no_breach()
