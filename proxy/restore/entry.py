@@ -16,7 +16,7 @@ from proxy.contract import ItemOutcome
 from proxy.graph.errors import GraphAnswerLost, GraphError, GraphExists, GraphItemFault
 from proxy.pipeline.outcome import failed, skipped
 from proxy.restore.journal import Intent, Journal
-from proxy.restore.places import Matched, flat, matched, parents_first
+from proxy.restore.places import Matched, find_path, flat, matched, parents_first
 from proxy.restore.plan import EntryPlan, Step, decided
 from proxy.restore.protocol import Collision, Place, Present, Restorer
 from proxy.restore.room import Room
@@ -72,6 +72,7 @@ class EntryRestore:
         self._run = _Run()
         self.outcomes: list[ItemOutcome] = []
         self.done: dict[str, int] = defaultdict(int)
+        self.goes_to = f"{restorer.target.id}/{wanted.label.rpartition('/')[2]}"
 
     # -- the plan --------------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ class EntryRestore:
         """Look at the target and decide; `target`: its name, for people."""
         plan = EntryPlan(self._wanted.label, target)
         target_places = await self._restorer.places()
-        base = self._find_base(target_places)
+        base = find_path(target_places, self._base)
         self._run.places = matched(self._source, target_places, below=base, by_name=self._by_name)
         plan.places_made = sum(place is None for place in self._run.places.values())
         plan.places_made += base is None
@@ -93,24 +94,19 @@ class EntryRestore:
         return plan
 
     async def _decide(self, container: bytes, rows: Sequence[Row]) -> list[Step]:
-        place = self._run.places.get(container.decode())
+        place = self._run.places[container.decode()]
         present = await self._restorer.present(place) if place is not None else []
         if place is not None:
             await self._settle_intents(place, present, rows)
-        ours = self._section.ours
-        wanted = [
-            (row, self._restorer.key(row))
-            for row in rows
-            if row.id.decode() not in self._section.made
-        ]
+        made, done = self._section.made, self._section.done
+        ours = self._journal.ours
+        wanted = [(row, self._restorer.key(row)) for row in rows if row.id.decode() not in made]
         strangers = [one for one in present if one.id not in ours]
-        steps = decided(wanted, strangers, self._way.collision)
-        half = [
-            Step(row, "", "create", (), self._section.intents[row.id.decode()].old)
-            for row in rows
-            if row.id.decode() in self._section.made and row.id.decode() not in self._section.done
+        half = [row for row in rows if row.id.decode() in made.keys() - done]
+        steps = [
+            Step(row, "", "create", (), self._section.intents[row.id.decode()].old) for row in half
         ]
-        return half + steps
+        return steps + decided(wanted, strangers, self._way.collision)
 
     async def _settle_intents(
         self, place: str, present: Sequence[Present], rows: Sequence[Row]
@@ -121,25 +117,6 @@ class EntryRestore:
             intent = self._section.intents[item]
             if not await self._look(item, intent, present):
                 self._journal.withdraw(self._wanted.label, item)
-
-    def _find_base(self, places: Sequence[Place]) -> str | None:
-        """The target's folder that everything goes under, "" for the top; None if it is not there yet."""
-        ids = {place.id for place in places}
-        parent = ""
-        for name in self._base:
-            found = next(
-                (
-                    place.id
-                    for place in places
-                    if (place.parent if place.parent in ids else "") == parent
-                    and place.name.casefold() == name.casefold()
-                ),
-                None,
-            )
-            if found is None:
-                return None
-            parent = found
-        return parent
 
     # -- the writes ------------------------------------------------------------------------------
 
@@ -270,7 +247,7 @@ class EntryRestore:
         for look in range(LOOKS):
             if present is None:
                 present = await self._restorer.present(intent.place)
-            ours = self._section.ours
+            ours = self._journal.ours
             found = [
                 one.id
                 for one in present

@@ -262,3 +262,59 @@ async def test_what_the_import_refuses_is_made_from_its_parts(lab: Lab) -> None:
     assert sums(result) == {"create": 17}
     assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
     lab.assert_no_breach()
+
+
+async def test_folders_of_another_language_are_found_by_what_they_are(lab: Lab) -> None:
+    """Well-known folders are told by their fixed names, whatever people see (lesson 98)."""
+    ann, bob = fill(lab, "ann"), add_user(lab.emulator, "bob", files=False)
+    for name, other in (
+        ("Inbox", "Posteingang"),
+        ("Sent Items", "Gesendet"),
+        ("Drafts", "Skizzen"),
+    ):
+        lab.tenant.rename_mail_folder(bob, name, other)
+    point = (await lab.backup(ann, workloads=["mail"], selection=FULL)).point
+    assert sums(await lab.restore(point, bob)) == {"create": 17}
+    before, after = mail_truth(lab.tenant, ann), mail_truth(lab.tenant, bob)
+    assert "Inbox" not in after
+    assert after["Posteingang"] == before["Inbox"]
+    assert after["Posteingang/Rich"] == before["Inbox/Rich"]
+    assert after["Gesendet"] == before["Sent Items"]
+    lab.assert_no_breach()
+
+
+async def test_two_mailboxes_into_one_keep_what_both_have(lab: Lab) -> None:
+    """The same message in two mailboxes is two messages, also where answers are lost."""
+    ann, carl = (
+        add_user(lab.emulator, "ann", files=False),
+        add_user(lab.emulator, "carl", files=False),
+    )
+    bob = add_user(lab.emulator, "bob", files=False)
+    for user in (ann, carl):
+        for number in range(3):
+            lab.tenant.add_message(user, "Inbox", mime(number))
+    point = (await lab.backup(ann, carl, workloads=["mail"], selection=FULL)).point
+    rule = {"when": {"kind": "import", "every": 2}, "do": {"then": "drop", "commit": True}}
+    lab.emulator.controls.script([rule])
+    assert sums(await lab.restore(point, bob)) == {"create": 6}
+    assert len(mail_truth(lab.tenant, bob)["Inbox"]) == 6
+    lab.assert_no_breach()
+
+
+async def test_another_tenant(lab: Lab, emulator: StartEmulator) -> None:
+    """With the organization file of another tenant, people of the same name there are the originals."""
+    user = fill(lab, "ann")
+    before = mail_truth(lab.tenant, user)
+    point = (await lab.backup(user, workloads=["mail"], selection=FULL)).point
+    other = await emulator(seed=7)
+    name = add_user(other, "ann", files=False)
+    assert other.tenant.user(name).key != lab.tenant.user(user).key
+    home, lab.emulator = lab.emulator, other
+    lab.org = {
+        **lab.org,
+        **{key: other.restore_org[key] for key in lab.org if key in other.restore_org},
+    }
+    assert sums(await lab.restore(point)) == {"create": 17}
+    assert not differing(before, mail_truth(other.tenant, name))
+    assert mail_truth(home.tenant, user) == before
+    assert not other.ledger.breaches
