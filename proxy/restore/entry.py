@@ -7,7 +7,7 @@ is looked for, and only if it is not there done again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.catalog import Row
@@ -113,10 +113,9 @@ class EntryRestore:
     ) -> None:
         """What an earlier run left open: it is there, or it is made now."""
         own = {row.id.decode() for row in rows}
-        for item in [item for item in self._section.unsettled if item in own]:
-            intent = self._section.intents[item]
-            if not await self._look(item, intent, present):
-                self._journal.withdraw(self._wanted.label, item)
+        left = {i: self._section.intents[i] for i in self._section.unsettled if i in own}
+        for item in await self._look(left, place, present):
+            self._journal.withdraw(self._wanted.label, item)
 
     # -- the writes ------------------------------------------------------------------------------
 
@@ -230,7 +229,7 @@ class EntryRestore:
             try:
                 new = await self._restorer.make(step.row, place)
             except GraphAnswerLost:
-                if await self._look(item, intent, None):
+                if not await self._look({item: intent}, place):
                     return self._section.made[item]
                 if attempt == TRIES_MAX:
                     raise
@@ -242,23 +241,27 @@ class EntryRestore:
                 return new
         raise AssertionError("unreachable")
 
-    async def _look(self, item: str, intent: Intent, present: Sequence[Present] | None) -> bool:
-        """Whether the item of an intent is there after all; it is ours from then on."""
+    async def _look(
+        self, intents: Mapping[str, Intent], place: str, present: Sequence[Present] | None = None
+    ) -> list[str]:
+        """Which of these items are not there after all; those that are, are ours from then on."""
+        missing = list(intents)
         for look in range(LOOKS):
+            if not missing:
+                break
             if present is None:
-                present = await self._restorer.present(intent.place)
-            ours = self._journal.ours
-            found = [
-                one.id
-                for one in present
-                if one.key == intent.key and one.id not in intent.there and one.id not in ours
-            ]
-            if found:
-                self._journal.made(self._wanted.label, item, found[0])
-                return True
+                present = await self._restorer.present(place)
+            missing = [item for item in missing if not self._claim(item, intents[item], present)]
             present = None
-            if look + 1 < LOOKS:
+            if missing and look + 1 < LOOKS:
                 # A write whose answer was cut off may show late.
                 writer = self._restorer.target.writer
                 await writer.clock.sleep(writer.settings.item_patience_s / LOOKS)
-        return False
+        return missing
+
+    def _claim(self, item: str, intent: Intent, present: Sequence[Present]) -> bool:
+        others = {*intent.there, *self._journal.ours}
+        found = [one.id for one in present if one.key == intent.key and one.id not in others]
+        if found:
+            self._journal.made(self._wanted.label, item, found[0])
+        return bool(found)
