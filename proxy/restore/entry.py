@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from engine.catalog import Row
 from engine.errors import BackupError
 from proxy.contract import ItemOutcome
-from proxy.graph.errors import GraphAnswerLost, GraphError, GraphExists, GraphItemFault
+from proxy.graph.errors import (
+    GraphAnswerLost,
+    GraphDenied,
+    GraphError,
+    GraphExists,
+    GraphItemFault,
+)
 from proxy.pipeline.outcome import failed, skipped
 from proxy.restore.journal import Intent, Journal
 from proxy.restore.places import Matched, find_path, flat, matched, parents_first
@@ -29,6 +35,7 @@ __all__ = ["EntryRestore", "Way"]
 ITEMS_AT_ONCE = 4  # the mailbox answers no more than four calls at once
 TRIES_MAX = 5
 LOOKS = 3
+WRITTEN = ("create", "copy", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class EntryRestore:
                 try:
                     there = await self._make_place(place, parent)
                 except GraphError as error:
-                    self._failures.failed(error)
+                    self._heed(error)
                     self.outcomes.append(failed(place.id, place.name, error))
                     continue
             made[place.id] = there
@@ -189,7 +196,7 @@ class EntryRestore:
         try:
             await self._restorer.settle(place, ours)
         except GraphError as error:
-            self._failures.failed(error)
+            self._heed(error)
             self.outcomes.append(failed(place, "", error))
 
     async def _do(self, step: Step, place: str) -> None:
@@ -205,8 +212,7 @@ class EntryRestore:
             if step.old:
                 await self._restorer.remove(step.old, place)
         except GraphError as error:
-            if not isinstance(error, GraphItemFault):
-                self._failures.failed(error)
+            self._heed(error)
             self._note(step, error)
             return
         except BackupError as error:  # what is stored of it cannot be read
@@ -215,6 +221,14 @@ class EntryRestore:
         self._failures.succeeded()
         self._journal.done(self._wanted.label, item)
         self.done[step.action] += 1
+
+    def _heed(self, error: GraphError) -> None:
+        """Raise an error that is not the item's: no right to write at all, or a service that is not there."""
+        written = sum(self.done[action] for action in WRITTEN)
+        if isinstance(error, GraphDenied) and not written:
+            raise error
+        if not isinstance(error, GraphItemFault):
+            self._failures.failed(error)
 
     def _note(self, step: Step, error: BackupError) -> None:
         name = step.row.name.decode("utf-8", "replace")

@@ -318,3 +318,35 @@ async def test_another_tenant(lab: Lab, emulator: StartEmulator) -> None:
     assert not differing(before, mail_truth(other.tenant, name))
     assert mail_truth(home.tenant, user) == before
     assert not other.ledger.breaches
+
+
+async def test_folders_made_behind_an_error_and_attachments_not_found_at_once(lab: Lab) -> None:
+    """A folder whose create failed and was done is found by name (lesson 97); 404 on a new message passes (lesson 94)."""
+    user = fill(lab, "ann")
+    before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
+    wipe_mail(lab.tenant, user)
+    folders = {"method": "POST", "path": "/users/*/mailFolders/*/childFolders", "nth": [1, 3]}
+    attachments = {"method": "POST", "path": "/users/*/messages/*/attachments", "nth": 1}
+    lab.emulator.controls.script(
+        [
+            {"when": folders, "do": {"status": 503, "commit": True}},
+            {"when": attachments, "do": {"status": 404, "code": "ErrorItemNotFound"}},
+        ]
+    )
+    assert sums(await lab.restore(point)) == {"create": 17}
+    assert lab.emulator.services.script.fired() == [2, 1]
+    assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
+    lab.assert_no_breach()
+
+
+async def test_without_the_right_to_write_nothing_is_tried_for_long(lab: Lab) -> None:
+    """The application of the backup cannot restore: the entry fails with what to do, and is not half done."""
+    user = fill(lab, "ann")
+    point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
+    wipe_mail(lab.tenant, user)
+    lab.emulator.restore_org = lab.emulator.org
+    result = await lab.restore(point)
+    assert result.failed
+    assert result.entries[0].error_code == "graph-denied"
+    assert not any(mail_truth(lab.tenant, user).values())
