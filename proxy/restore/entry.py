@@ -224,7 +224,7 @@ class EntryRestore:
 
     def _heed(self, error: GraphError) -> None:
         """Raise an error that is not the item's: no right to write at all, or a service that is not there."""
-        written = sum(self.done[action] for action in WRITTEN)
+        written = sum(self.done.get(action, 0) for action in WRITTEN)
         if isinstance(error, GraphDenied) and not written:
             raise error
         if not isinstance(error, GraphItemFault):

@@ -192,7 +192,7 @@ async def test_killed_after_every_write_it_goes_on_and_makes_nothing_twice(lab: 
     user = add_user(lab.emulator, "ann", files=False)
     for number in range(4):
         lab.tenant.add_message(user, "Inbox" if number % 2 else "Projects/2026", mime(number))
-    lab.tenant.add_message(user, "Inbox", mime(1))  # the same twice
+    lab.tenant.add_message(user, "Inbox", mime(1, "Other."))  # the same to look at
     lab.tenant.add_message(user, "Inbox", rich(7, large=LARGE))
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
     point = (await lab.backup(user, workloads=["mail"], selection=PORTABLE)).point
