@@ -70,6 +70,7 @@ class Tenant:
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
         self.outbox: list[SentMail] = []
+        self.groups: dict[str, Any] = {}  # see `groups`
         self.failing: list[Failing] = []
         self.denied: list[str] = []
         self.rules: list[dict[str, Any]] = []
