@@ -101,7 +101,8 @@ async def test_a_fast_clock_divides_durations(
     emu.controls.force_throttle("identity", 300)
     _, _, headers = await client.get("/users")
     assert headers["Retry-After"] == "5"
-    assert emu.services.registration.issue(".default")["expires_in"] == 60
+    registration = emu.services.registration
+    assert registration.issue(registration.apps["backup"], ".default")["expires_in"] == 60
 
 
 async def test_faults(emulator: StartEmulator, graph_client: MakeClient) -> None:

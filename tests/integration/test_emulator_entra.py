@@ -46,7 +46,7 @@ def _acquire(
 
 
 def _certificate(emu: Emulator) -> dict[str, str]:
-    pem = emu.certificate_file.read_bytes()
+    pem = emu.keys.backup.file.read_bytes()
     certificate = x509.load_pem_x509_certificate(pem)
     public = certificate.public_bytes(serialization.Encoding.PEM).decode()
     return {"private_key": pem.decode().split("-----BEGIN CERT")[0], "public_certificate": public}
@@ -54,7 +54,7 @@ def _certificate(emu: Emulator) -> dict[str, str]:
 
 def _thumbprint(emu: Emulator) -> dict[str, str]:
     """The older form of a certificate credential: RS256 and SHA-1 thumbprint."""
-    pem = emu.certificate_file.read_bytes()
+    pem = emu.keys.backup.file.read_bytes()
     certificate = x509.load_pem_x509_certificate(pem)
     key = pem.decode().split("-----BEGIN CERT")[0]
     return {"private_key": key, "thumbprint": certificate.fingerprint(hashes.SHA1()).hex()}
@@ -101,7 +101,7 @@ async def test_a_foreign_certificate_is_refused(emulator: StartEmulator, tmp_pat
     emu, other = await emulator(), await emulator()
     from tools.emulator.certificates import KeyStore
 
-    stranger = KeyStore(tmp_path / "stranger").app_file.read_text()
+    stranger = KeyStore(tmp_path / "stranger").backup.file.read_text()
     key, _, certificate = stranger.partition("-----BEGIN CERT")
     credential = {"private_key": key, "public_certificate": "-----BEGIN CERT" + certificate}
     result = await asyncio.to_thread(_acquire, emu, credential)
@@ -145,7 +145,7 @@ async def test_an_assertion_works_once(emulator: StartEmulator, graph_client: Ma
         "exp": now + 600,
         "nbf": now,
     }
-    key = serialization.load_pem_private_key(emu.certificate_file.read_bytes(), None)
+    key = serialization.load_pem_private_key(emu.keys.backup.file.read_bytes(), None)
     form = {
         "grant_type": "client_credentials",
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",

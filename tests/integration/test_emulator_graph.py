@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -279,15 +278,3 @@ async def test_attachments(emulator: StartEmulator, graph_client: MakeClient) ->
     assert rows[0]["contentBytes"] == "QUJD"
     assert await client.ok(f"{base}/attachments/{rows[0]['id']}/$value") == b"ABC"
     assert (await client.get(f"{base}/attachments/none"))[0] == 404
-
-
-async def test_writes_are_refused_and_noted(
-    emulator: StartEmulator, graph_client: MakeClient
-) -> None:
-    emu = await emulator()
-    client = graph_client(emu)
-    await client.sign_in()
-    headers: dict[str, Any] = {"Authorization": f"Bearer {client.token}", "User-Agent": "plain/1"}
-    async with client.session.post(client.url("/users"), json={}, headers=headers) as response:
-        assert response.status == 501
-    assert emu.ledger.breach_counts == {"write-call": 1, "user-agent": 1}

@@ -127,6 +127,7 @@ def emulator(
     seed: int,
     listen: str,
     org: Path | None,
+    restore_org: Path | None,
     data_dir: Path | None,
     throttling: ThrottlingChoice,
 ) -> int:
@@ -148,6 +149,7 @@ def emulator(
             host=host,
             port=port,
             org_file=org,
+            restore_org_file=restore_org,
             throttling=throttling,
         )
         until_stopped(serve(options, _announce))

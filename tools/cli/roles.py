@@ -106,6 +106,12 @@ ROLES = (
                 help="Written when ready: what --org of backup takes",
             ),
             parameter(
+                "--restore-org",
+                metavar="FILE",
+                type=Path,
+                help="The same for a restore: its app registration may write",
+            ),
+            parameter(
                 "--data-dir",
                 metavar="DIR",
                 type=Path,

@@ -21,6 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--org", type=Path, help="TOML file to write when ready")
+    parser.add_argument("--restore-org", type=Path, help="the same with the app of the restore")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir())
     parser.add_argument("--throttling", choices=get_args(Throttling), default="off")
     parser.add_argument("--rate", type=float, default=1.0, help="virtual seconds per second")
@@ -59,6 +60,7 @@ def main() -> int:
         host=host or "127.0.0.1",
         port=int(port),
         org_file=arguments.org,
+        restore_org_file=arguments.restore_org,
         throttling=arguments.throttling,
         rate=arguments.rate,
         latency=arguments.latency,

@@ -133,3 +133,19 @@ class MadeBlob(Blob):
         data = self._cache.get(self._key, self._make)
         self._size = len(data)
         return data
+
+
+class ComposedBlob(Blob):
+    """Bytes that a pure function gives again each time, and that nobody keeps."""
+
+    __slots__ = ("_make",)
+    costly = True
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        super().__init__()
+        self._make = make
+
+    def read(self) -> bytes:
+        data = self._make()
+        self._size = len(data)
+        return data

@@ -3,13 +3,17 @@ One Graph request on its way to a handler, and what handlers work with.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from tools.emulator import odata
 from tools.emulator.clock import Clock
-from tools.emulator.entra import Registration
-from tools.emulator.errors import GraphError
+from tools.emulator.entra import App, Registration
+from tools.emulator.errors import GraphError, bad_request
+from tools.emulator.fault_script import FaultScript
 from tools.emulator.faults import Faults
 from tools.emulator.ledger import BreachKind, Ledger
 from tools.emulator.mailbox import Mailbox
@@ -19,9 +23,17 @@ from tools.emulator.tenant import Tenant, User
 from tools.emulator.throttle import Throttle
 
 
+def _no_control(name: str, arguments: dict[str, Any]) -> object:
+    raise AssertionError("no controls yet")
+
+
 @dataclasses.dataclass(slots=True)
 class Services:
-    """The parts of one running emulator. `incarnation` tells its sync states from older ones."""
+    """
+    The parts of one running emulator.
+
+    `incarnation` tells its sync states from older ones; `control` makes a control call by name.
+    """
 
     options: EmulatorOptions
     clock: Clock
@@ -32,9 +44,42 @@ class Services:
     ledger: Ledger
     throttle: Throttle
     incarnation: str
+    script: FaultScript = dataclasses.field(default_factory=FaultScript)
+    control: Callable[[str, dict[str, Any]], object] = _no_control
     url_epoch: int = 0
     latency: float = 0.0
     mime_drift: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """
+    A request as it arrived.
+
+    Args:
+        method: HTTP method in capitals.
+        origin: scheme and host of the request, such as `https://127.0.0.1:8443`.
+        prefix: the version prefix, such as `/v1.0`.
+        path: path behind it with a leading slash, without the query, as the client wrote it.
+        query: query options, the last of each name.
+        headers: request headers.
+        body: the bytes that came with it.
+        batched: it came within a `$batch`.
+    """
+
+    method: str
+    origin: str
+    prefix: str
+    path: str
+    query: dict[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    batched: bool = False
+
+    @property
+    def base(self) -> str:
+        """Origin with the version prefix; links begin with it."""
+        return self.origin + self.prefix
 
 
 @dataclasses.dataclass(slots=True)
@@ -44,22 +89,53 @@ class Call:
 
     Args:
         services: the emulator.
-        origin: scheme and host of the request, such as `https://127.0.0.1:8443`.
-        base: `origin` with the version prefix; links begin with it.
-        path: path behind the version prefix, with a leading slash, as the client wrote it.
+        request: what the client sent.
+        template: that of the route.
         params: what the placeholders of the route stand for.
-        query: query options, the last of each name.
-        headers: request headers.
+        app: the app registration that called.
     """
 
     services: Services
-    origin: str
-    base: str
-    path: str
+    request: Request
     template: str
     params: Mapping[str, str]
-    query: dict[str, str]
-    headers: Mapping[str, str]
+    app: App
+
+    @property
+    def origin(self) -> str:
+        return self.request.origin
+
+    @property
+    def path(self) -> str:
+        return self.request.path
+
+    @property
+    def query(self) -> dict[str, str]:
+        return self.request.query
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.request.headers
+
+    @property
+    def url(self) -> str:
+        """The absolute URL that was called."""
+        return self.link(self.query) if self.query else f"{self.request.base}{self.path}"
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the epoch."""
+        return self.services.clock.now()
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent; empty when there was no body; 400 for anything else."""
+        try:
+            found = msgspec.json.decode(self.request.body) if self.request.body else {}
+        except msgspec.DecodeError:
+            found = None
+        if not isinstance(found, dict):
+            raise bad_request("Unable to read JSON request payload.")
+        return found
 
     @property
     def tenant(self) -> Tenant:
@@ -77,6 +153,10 @@ class Call:
         """The user in the path."""
         return self.tenant.user(self.params["user"])
 
+    def owner(self) -> User:
+        """The user whose Exchange data the call is about."""
+        return self.user()
+
     def mailbox(self) -> Mailbox:
         """The mailbox of the user in the path; 404 when the user has none."""
         user = self.user()
@@ -88,8 +168,8 @@ class Call:
     def link(self, query: Mapping[str, str]) -> str:
         """An absolute link to this call's path with other query options."""
         pairs = (f"{quote(k, safe='$')}={quote(v, safe='$,()')}" for k, v in query.items())
-        return f"{self.base}{self.path}?{'&'.join(pairs)}"
+        return f"{self.request.base}{self.path}?{'&'.join(pairs)}"
 
     def context(self, entity: str) -> str:
         """The `@odata.context` of an answer."""
-        return f"{self.base}/$metadata#{entity}"
+        return f"{self.request.base}/$metadata#{entity}"

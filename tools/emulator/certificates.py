@@ -2,12 +2,14 @@
 Keys and certificates of an emulator: made at first start, kept in its data folder.
 
 Files: `ca.pem` (to trust), `ca.key.pem`, `token.key.pem` (signs access tokens), `app.pem` (key and
-certificate of the app registration in one file), `app.json` (its secret), `seal.key`. All but
-`ca.pem` are secret and have mode 0600. A file is published once; who comes second takes what is
-there, so that several processes may start on one folder.
+certificate of the app registration of the backup in one file) and `app.secret`, the same of the
+restore (`restore.pem`, `restore.secret`), `seal.key`. All but `ca.pem` are secret and have mode
+0600. A file is published once; who comes second takes what is there, so that several processes may
+start on one folder.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import ipaddress
 import os
@@ -145,11 +147,20 @@ def _make_leaf(ca: bytes, host: str) -> bytes:
     return _pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _make_app() -> bytes:
+def _make_app(title: str) -> bytes:
     key = rsa.generate_private_key(65537, 2048)
-    name = _subject("Strongroom backup app")
+    name = _subject(title)
     certificate = _builder(name, name, key).sign(key, hashes.SHA256())
     return _pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AppKeys:
+    """What an app registration signs in with; `file` holds key and certificate, PEM."""
+
+    file: Path
+    certificate: x509.Certificate
+    secret: str
 
 
 class KeyStore:
@@ -162,9 +173,8 @@ class KeyStore:
         public = x509.load_pem_x509_certificate(self._ca).public_bytes(serialization.Encoding.PEM)
         self.ca_file = folder / "ca.pem"
         publish_once(self.ca_file, lambda: public, mode=0o644)
-        self.app_file = folder / "app.pem"
-        app = publish_once(self.app_file, _make_app)
-        self.app_certificate = x509.load_pem_x509_certificate(app)
+        self.backup = self._app("app", "Strongroom backup app")
+        self.restore = self._app("restore", "Strongroom restore app")
         token = publish_once(
             folder / "token.key.pem", lambda: _pem(rsa.generate_private_key(65537, 2048))
         )
@@ -172,8 +182,14 @@ class KeyStore:
         assert isinstance(loaded, rsa.RSAPrivateKey)
         self.token_key = loaded
         self.seal_key = publish_once(folder / "seal.key", lambda: secrets.token_bytes(32))
-        made = publish_once(folder / "app.secret", lambda: secrets.token_urlsafe(30).encode())
-        self.app_secret = made.decode()
+
+    def _app(self, stem: str, title: str) -> AppKeys:
+        file = self._folder / f"{stem}.pem"
+        pem = publish_once(file, lambda: _make_app(title))
+        secret = publish_once(
+            self._folder / f"{stem}.secret", lambda: secrets.token_urlsafe(30).encode()
+        )
+        return AppKeys(file, x509.load_pem_x509_certificate(pem), secret.decode())
 
     def server_context(self, host: str) -> ssl.SSLContext:
         """A TLS context with a fresh leaf certificate for the Microsoft names and `host`."""

@@ -2,8 +2,9 @@
 A tenant made of a folder: `--content DIR`.
 
 Each first-level folder is a user. In it, `mail/` holds folders of `.eml` files (one message each,
-served byte for byte) and `.mbox` files (each a folder of messages), `files/` is the drive.
-Nothing is read at the start but names, sizes and times; symbolic links are not followed.
+served byte for byte) and `.mbox` files (each a folder of messages), `files/` is the drive,
+`calendar/` and `contacts/` are as `content_records` says. Of mail and files nothing is read at the
+start but names, sizes and times; symbolic links are not followed.
 """
 
 import os
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.emulator import mbox
+from tools.emulator import content_records, mbox
 from tools.emulator.blob import FileBlob
 from tools.emulator.clock import Clock
 from tools.emulator.drive import Drive
@@ -76,7 +77,9 @@ def _add_user(tenant: Tenant, person: "os.DirEntry[str]") -> None:
     while any(user.upn == upn for user in tenant.users.values()):
         number += 1
         upn = f"{slug}{number}@{tenant.domain}"
-    mail, files = Path(person.path, "mail"), Path(person.path, "files")
+    mail, files, calendar, contacts = (
+        Path(person.path, name) for name in ("mail", "files", "calendar", "contacts")
+    )
     profile = {
         "displayName": display,
         "mail": upn,
@@ -85,9 +88,16 @@ def _add_user(tenant: Tenant, person: "os.DirEntry[str]") -> None:
         "userType": "Member",
     }
     at = person.stat().st_mtime
-    user = tenant.add_user(upn, profile, mail=mail.is_dir(), files=files.is_dir(), at=at)
+    boxed = mail.is_dir() or calendar.is_dir() or contacts.is_dir()
+    user = tenant.add_user(upn, profile, mail=boxed, files=files.is_dir(), at=at)
     if user.mailbox:
-        _fill_folder(user.mailbox, None, mail)
+        if mail.is_dir():
+            _fill_folder(user.mailbox, None, mail)
+        if calendar.is_dir():
+            content_records.fill_calendars(user.mailbox.calendars, calendar, user.mail_address)
+        if contacts.is_dir():
+            held = user.mailbox.contacts
+            content_records.fill_contacts(held, held.default, contacts)
     if user.drive:
         _fill_drive(user.drive, files)
 

@@ -15,26 +15,33 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
 
 from tools.emulator.call import Services
 from tools.emulator.demo import churn
+from tools.emulator.entra import AppName
 from tools.emulator.errors import GraphError
 from tools.emulator.faults import Workload
 from tools.emulator.options import Throttling
 from tools.emulator.oracle import oracle
+from tools.emulator.record_controls import RecordControls
 from tools.emulator.throttle import PROFILES
 
-_REQUEST_BYTES_MAX = 256 << 20
+REQUEST_BYTES_MAX = 256 << 20
 _IN_THREAD = frozenset({"oracle", "churn"})
 
 
-class Controls:
+class Controls(RecordControls):
     """Everything a test can do to an emulator. Content is base64; users by principal name or id."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
+        services.control = self._by_name
+
+    def _by_name(self, name: str, arguments: dict[str, Any]) -> object:
+        """A call by its name; ValueError for an unknown one."""
+        if name not in CALLS:
+            raise ValueError(f"no such control call: {name}")
+        return getattr(self, name)(**arguments)
 
     # mail
 
@@ -120,9 +127,13 @@ class Controls:
         """Virtual seconds that tokens issued from now on live."""
         self._services.registration.life = seconds
 
-    def set_roles(self, roles: list[str]) -> None:
-        """Application roles of tokens issued from now on."""
-        self._services.registration.roles = tuple(roles)
+    def set_roles(self, roles: list[str], app: AppName = "backup") -> None:
+        """Application roles of tokens issued from now on to one of the two apps."""
+        self._services.registration.apps[app].roles = tuple(roles)
+
+    def allow_writes(self, app: AppName = "backup", on: bool = True) -> None:
+        """Whether writing by the app is no breach, as where one app does everything."""
+        self._services.registration.apps[app].writes = on
 
     def set_throttling(self, profile: Throttling) -> None:
         """Change the throttle profile: off, real or tiny."""
@@ -177,9 +188,14 @@ class Controls:
         self._services.faults.outage = on
         self._services.faults.entra_outage = on and entra
 
+    def script(self, rules: list[dict[str, Any]]) -> None:
+        """Put a fault script in force (`docs/emulator.md`) in place of the one before."""
+        self._services.script.load(rules)
+
     def clear_faults(self) -> None:
-        """Lift every fault."""
+        """Lift every fault and every rule of a script."""
         self._services.faults.clear()
+        self._services.script.clear()
 
     # looking
 
@@ -226,20 +242,6 @@ class ControlDoor:
     def __init__(self, controls: Controls, token: str) -> None:
         self._controls = controls
         self._token = token
-
-    @staticmethod
-    def make_request(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: Any,
-        task: "asyncio.Task[None]",
-    ) -> web.BaseRequest:
-        """A request with room for content."""
-        loop = asyncio.get_running_loop()
-        return web.BaseRequest(
-            message, payload, protocol, writer, task, loop, client_max_size=_REQUEST_BYTES_MAX
-        )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one control request."""

@@ -3,21 +3,23 @@ The HTTP door: sends each request to the virtual host it is for and puts the ans
 """
 
 import asyncio
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 from aiohttp import web
 
-from tools.emulator.call import Services
+from tools.emulator.call import Request, Services
 from tools.emulator.downloads import download
 from tools.emulator.entra_routes import Entra
 from tools.emulator.errors import GraphError
-from tools.emulator.graph import Graph, error_reply
+from tools.emulator.graph import Graph
 from tools.emulator.reply import Reply
+from tools.emulator.staging import error_reply
 
 _VERSIONS = ("/v1.0/", "/beta/", "/_api/v2.0/", "/_api/v2.1/")
 _LOGIN_HOSTS = ("login.microsoftonline.com", "login.windows.net", "login.microsoft.com")
 _DOWNLOAD_TEMPLATE = "(pre-authenticated download)"
 _WRITE_BYTES = 256 << 10
+REQUEST_BYTES_MAX = 256 << 20  # imports are larger than what Graph itself takes
 
 
 class Door:
@@ -31,6 +33,8 @@ class Door:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         reply = await self._reply(request)
+        if reply.dropped:
+            return _dropped(request)
         if reply.cut is not None:
             return await _send_cut(request, reply)
         response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
@@ -50,13 +54,17 @@ class Door:
         if (token := _download_token(path, query)) is not None:
             return await self._download(request, token)
         for prefix in _VERSIONS:
-            if raw.lower().startswith(prefix):
+            if path.lower().startswith(prefix):
                 return await self._graph.answer(
-                    request.method,
-                    origin,
-                    prefix.rstrip("/"),
-                    raw[len(prefix) - 1 :],
-                    request.headers,
+                    Request(
+                        request.method,
+                        origin,
+                        prefix.rstrip("/"),
+                        path[len(prefix) - 1 :],
+                        dict(parse_qsl(query, keep_blank_values=True)),
+                        request.headers,
+                        await request.read(),
+                    )
                 )
         error = GraphError(404, "UnknownError", "No such place in the emulator.")
         return error_reply(self._services, error, request.headers)
@@ -92,6 +100,13 @@ def _download_token(path: str, query: str) -> str | None:
     if path.lower().endswith("/_layouts/15/download.aspx"):
         return parse_qs(query).get("tempauth", [""])[0]
     return None
+
+
+def _dropped(request: web.BaseRequest) -> web.StreamResponse:
+    """Close the connection before any answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
 
 
 async def _send_cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:

@@ -3,6 +3,7 @@ OneDrive: drives, items, content by pre-authenticated URLs, and change tracking.
 """
 
 import asyncio
+import dataclasses
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from tools.emulator.drive_json import drive_json, item_json
 from tools.emulator.errors import GraphError, no_file
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, json_reply
+from tools.emulator.route import Route
 from tools.emulator.tenant import User
 
 PAGE_DEFAULT = 200
@@ -119,7 +121,8 @@ async def item_content(call: Call) -> Reply:
 async def drive_delta(call: Call) -> Reply:
     """GET .../root/delta"""
     drive = _drive(call)
-    call.path = _TOKEN_IN_PATH.sub("", call.path)  # links carry the token as an option
+    plain = _TOKEN_IN_PATH.sub("", call.path)  # links carry the token as an option
+    call.request = dataclasses.replace(call.request, path=plain)
     now = _round(call, drive)
     size = now.asked["size"]
     page, token, done = delta.step(call, drive.log, drive.generations, now, size)
@@ -204,3 +207,30 @@ async def site_root(call: Call) -> Reply:
         "createdDateTime": iso(1_500_000_000),
     }
     return json_reply(odata.pick(body, odata.selection(call.query)))
+
+
+_FILES = ("Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All")
+_SITES = ("Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All")
+
+
+def _routes() -> list[Route]:
+    routes = [
+        Route("/sites/root", site_root, "files", _SITES),
+        Route("/users/{user}/drives", list_drives, "files", _FILES, 2),
+    ]
+    for drive in ("/drives/{drive}", "/users/{user}/drive"):
+        item = drive + "/items/{item}"
+        routes += [
+            Route(drive, get_drive, "files", _FILES),
+            Route(drive + "/root", get_item, "files", _FILES),
+            Route(drive + "/root/delta", drive_delta, "files", _FILES, 2),
+            Route(drive + "/items/root/delta", drive_delta, "files", _FILES, 2),
+            Route(drive + "/root/children", list_children, "files", _FILES, 2),
+            Route(item, get_item, "files", _FILES),
+            Route(item + "/children", list_children, "files", _FILES, 2),
+            Route(item + "/content", item_content, "files", _FILES),
+        ]
+    return routes
+
+
+ROUTES = _routes()

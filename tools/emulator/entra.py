@@ -1,25 +1,29 @@
 """
-The app registration and its tokens: who may have one, what is in it, whether it is still good.
+The app registrations and their tokens: who may have one, what is in it, whether it is still good.
 
 Assertions of clients are judged by real time, since clients sign them on a real clock; access
 tokens live on the virtual clock.
 """
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import time
 import uuid
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from tools.emulator import naming
-from tools.emulator.certificates import KeyStore
+from tools.emulator.certificates import AppKeys, KeyStore
 from tools.emulator.clock import Clock
+from tools.emulator.options import EmulatorOptions
+
+AppName = Literal["backup", "restore"]
 
 GRAPH = "https://graph.microsoft.com"
 _GRAPH_APP = "00000003-0000-0000-c000-000000000000"
@@ -38,25 +42,33 @@ class TokenRefused(Exception):
         self.aadsts = aadsts
 
 
+@dataclasses.dataclass(slots=True)
+class App:
+    """One app registration; `writes`: it may change the tenant, as a restore does."""
+
+    name: AppName
+    client_id: str
+    keys: AppKeys
+    roles: tuple[str, ...]
+    writes: bool
+
+
 class Registration:
-    """One app with one secret and one certificate in one tenant."""
+    """The two apps of one tenant, that of the backup and that of the restore."""
 
     def __init__(
-        self,
-        keys: KeyStore,
-        clock: Clock,
-        tenant: str,
-        domain: str,
-        roles: tuple[str, ...],
-        life: int,
+        self, keys: KeyStore, clock: Clock, tenant: str, domain: str, options: EmulatorOptions
     ) -> None:
         self._keys = keys
         self._clock = clock
         self.tenant = tenant
-        self.client_id = naming.guid(0, "app", tenant)
         self.names = {tenant, domain, "common", "organizations"}
-        self.roles = roles
-        self.life = life
+        self.life = options.token_life
+        backup, restore = naming.guid(0, "app", tenant), naming.guid(0, "restore app", tenant)
+        self.apps: dict[AppName, App] = {
+            "backup": App("backup", backup, keys.backup, options.roles, writes=False),
+            "restore": App("restore", restore, keys.restore, options.restore_roles, writes=True),
+        }
         self._generation = 1
         public = keys.token_key.public_key()
         self._key_id = _thumbprint(public)
@@ -79,19 +91,22 @@ class Registration:
         if name.lower() not in self.names:
             raise TokenRefused(400, "invalid_request", 90002, f"Tenant '{name}' not found.")
 
-    def check_secret(self, client: str, secret: str) -> None:
+    def check_secret(self, client: str, secret: str) -> App:
         """Judge a client id with its secret."""
-        self._check_client(client)
-        if not hmac.compare_digest(secret.encode(), self._keys.app_secret.encode()):
+        app = self._app(client)
+        if not hmac.compare_digest(secret.encode(), app.keys.secret.encode()):
             raise TokenRefused(401, "invalid_client", 7000215, "Invalid client secret provided.")
+        return app
 
-    def check_assertion(self, client: str, assertion: str, audiences: list[str]) -> None:
+    def check_assertion(self, client: str, assertion: str, audiences: list[str]) -> App:
         """Judge a signed client assertion: signature, audience, times, and that it is new."""
-        public = self._keys.app_certificate.public_key()
-        assert isinstance(public, RSAPublicKey)
         try:
             head = jwt.get_unverified_header(assertion)
-            self._check_thumbprint(head)
+            issuer = str(jwt.decode(assertion, options={"verify_signature": False}).get("iss"))
+            app = self._app(client or issuer)
+            _check_thumbprint(app, head)
+            public = app.keys.certificate.public_key()
+            assert isinstance(public, RSAPublicKey)
             claims = jwt.decode(
                 assertion,
                 public,
@@ -104,24 +119,17 @@ class Registration:
             raise TokenRefused(
                 401, "invalid_client", 700027, "Client assertion failed signature validation."
             ) from error
-        self._check_client(client or str(claims["iss"]))
-        if claims["iss"] != self.client_id or claims["sub"] != self.client_id:
+        if claims["iss"] != app.client_id or claims["sub"] != app.client_id:
             raise TokenRefused(401, "invalid_client", 700021, "Issuer and client do not match.")
         self._check_replay(str(claims["jti"]), float(claims["exp"]))
+        return app
 
-    def _check_client(self, client: str) -> None:
-        if client.lower() != self.client_id:
-            text = f"Application with identifier '{client[:80]}' was not found in the directory."
-            raise TokenRefused(400, "unauthorized_client", 700016, text)
-
-    def _check_thumbprint(self, head: dict[str, Any]) -> None:
-        certificate = self._keys.app_certificate
-        sha256 = _b64(certificate.fingerprint(hashes.SHA256()))
-        sha1 = _b64(certificate.fingerprint(hashes.SHA1()))  # noqa: S303 - x5t is defined so
-        given256 = str(head.get("x5t#S256", sha256)).rstrip("=")
-        given1 = str(head.get("x5t", sha1)).rstrip("=")
-        if given256 != sha256 or given1 not in (sha1, sha256):
-            raise jwt.InvalidTokenError("unknown certificate")
+    def _app(self, client: str) -> App:
+        for app in self.apps.values():
+            if app.client_id == client.lower():
+                return app
+        text = f"Application with identifier '{client[:80]}' was not found in the directory."
+        raise TokenRefused(400, "unauthorized_client", 700016, text)
 
     def _check_replay(self, jti: str, expires: float) -> None:
         now = time.time()
@@ -136,8 +144,8 @@ class Registration:
         while len(self._seen_assertions) > _ASSERTIONS_MAX:
             self._seen_assertions.popitem(last=False)
 
-    def issue(self, scope: str, *, cae: bool = False) -> dict[str, Any]:
-        """The token answer for a scope of the form `<resource>/.default`."""
+    def issue(self, app: App, scope: str, *, cae: bool = False) -> dict[str, Any]:
+        """The token answer to `app` for a scope of the form `<resource>/.default`."""
         for one in scope.split():
             resource, dot, rest = one.rpartition(".default")
             if not dot or rest:
@@ -149,19 +157,20 @@ class Registration:
         if not scope.split():
             raise TokenRefused(400, "invalid_scope", 70011, "The scope is missing.")
         now = int(self._clock.now())
+        principal = naming.guid(0, "principal", app.client_id)
         claims = {
             "aud": GRAPH,
             "iss": f"https://sts.windows.net/{self.tenant}/",
             "iat": now,
             "nbf": now,
             "exp": now + self.life,
-            "app_displayname": "Strongroom",
-            "appid": self.client_id,
+            "app_displayname": f"Strongroom {app.name}",
+            "appid": app.client_id,
             "appidacr": "1",
             "idtyp": "app",
-            "oid": naming.guid(0, "principal", self.tenant),
-            "sub": naming.guid(0, "principal", self.tenant),
-            "roles": list(self.roles),
+            "oid": principal,
+            "sub": principal,
+            "roles": list(app.roles),
             "tid": self.tenant,
             "uti": f"{self._generation}.{uuid.uuid4().hex}",
             "ver": "1.0",
@@ -180,6 +189,10 @@ class Registration:
         }
 
     # verifying
+
+    def app_of(self, claims: dict[str, Any]) -> App:
+        """The app that a verified token was issued to."""
+        return self._app(claims["appid"])
 
     def verify(self, token: str) -> dict[str, Any]:
         """The claims of an access token; raises `jwt.InvalidTokenError` when it is not good."""
@@ -202,6 +215,16 @@ class Registration:
         if int(claims["uti"].split(".")[0]) < self._generation:
             raise jwt.InvalidTokenError("The token was revoked.")
         return claims
+
+
+def _check_thumbprint(app: App, head: dict[str, Any]) -> None:
+    certificate = app.keys.certificate
+    sha256 = _b64(certificate.fingerprint(hashes.SHA256()))
+    sha1 = _b64(certificate.fingerprint(hashes.SHA1()))  # noqa: S303 - x5t is defined so
+    given256 = str(head.get("x5t#S256", sha256)).rstrip("=")
+    given1 = str(head.get("x5t", sha1)).rstrip("=")
+    if given256 != sha256 or given1 not in (sha1, sha256):
+        raise jwt.InvalidTokenError("unknown certificate")
 
 
 def _b64(raw: bytes) -> str:

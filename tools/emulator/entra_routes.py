@@ -97,14 +97,14 @@ class Entra:
         if "client_assertion" in form:
             if form.get("client_assertion_type") != _ASSERTION:
                 raise TokenRefused(400, "invalid_request", 900144, "Wrong assertion type.")
-            registration.check_assertion(client, form["client_assertion"], audiences)
+            app = registration.check_assertion(client, form["client_assertion"], audiences)
         elif secret:
-            registration.check_secret(client, secret)
+            app = registration.check_secret(client, secret)
         else:
             text = "The request body must contain 'client_assertion' or 'client_secret'."
             raise TokenRefused(401, "invalid_client", 7000218, text)
         scope = form.get("scope") or (form["resource"] + "/.default" if "resource" in form else "")
-        return registration.issue(scope, cae="CP1" in form.get("claims", ""))
+        return registration.issue(app, scope, cae="CP1" in form.get("claims", ""))
 
     def _refusal(self, refused: TokenRefused) -> Reply:
         trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())

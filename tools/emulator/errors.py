@@ -33,6 +33,11 @@ class GraphError(Exception):
         self.inner = dict(inner or {})
 
 
+def bad_request(message: str, code: str = "BadRequest") -> GraphError:
+    """400 for a body or option that cannot be."""
+    return GraphError(400, code, message)
+
+
 def bad_token() -> GraphError:
     """400 for a paging or delta token that does not open."""
     return GraphError(400, "BadRequest", "Badly formed token.")

@@ -13,19 +13,21 @@ import gzip
 import uuid
 from collections.abc import Mapping
 from email.utils import format_datetime
-from typing import Any
-from urllib.parse import parse_qsl
 
 import jwt
 
 from tools.emulator import routing, user_routes
-from tools.emulator.call import Call, Services
-from tools.emulator.clock import iso
+from tools.emulator.call import Call, Request, Services
+from tools.emulator.entra import App
 from tools.emulator.errors import GraphError
+from tools.emulator.fault_script import Event
 from tools.emulator.odata import option
-from tools.emulator.reply import Reply, json_reply
+from tools.emulator.reply import Reply
+from tools.emulator.route import Route
+from tools.emulator.staging import error_reply, staged
 
 _GZIP_FROM = 1400  # bytes; smaller bodies fit a packet anyway
+_BODY_BYTES_MAX = 4 << 20
 _UNKNOWN = "(no such route)"
 _AGS = (
     '{"ServerInfo":{"DataCenter":"Loopback","Slice":"E","Ring":"0","ScaleUnit":"001",'
@@ -39,45 +41,44 @@ class Graph:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def answer(
-        self, method: str, origin: str, prefix: str, path: str, headers: Mapping[str, str]
-    ) -> Reply:
-        """Answer one request; `path` is raw, behind the version `prefix`, with its query."""
+    async def answer(self, request: Request) -> Reply:
+        """Answer one request."""
         services = self._services
-        path, _, query = path.partition("?")
-        found = routing.find(path)
-        template = found[0].template if found else _UNKNOWN
-        now = services.clock.now()
-        services.ledger.check_agent(headers.get("User-Agent", ""), template, now)
-        cost = 0
+        name, cost = _UNKNOWN, 0
         try:
-            if method != "GET":
-                services.ledger.breach("write-call", f"{method} {template}", now)
+            try:
+                found = routing.find(request.method, request.path)
+                name = found[0].name if found else _UNKNOWN
+            finally:
+                services.ledger.check_agent(
+                    request.headers.get("User-Agent", ""), name, services.clock.now()
+                )
             services.faults.check_service()
             if found is None:
-                text = f"Resource not found for the segment '{path.strip('/')[:80]}'."
+                text = f"Resource not found for the segment '{request.path.strip('/')[:80]}'."
                 raise GraphError(400, "BadRequest", text)
-            if method != "GET":
-                raise GraphError(501, "NotImplemented", "The emulator does not write yet.")
+            if len(request.body) > _BODY_BYTES_MAX:
+                raise GraphError(413, "RequestEntityTooLarge", "Maximum request length exceeded.")
             route, params = found
-            self._authorize(route, headers)
-            options = dict(parse_qsl(query, keep_blank_values=True))
-            call = Call(services, origin, origin + prefix, path, template, params, options, headers)
+            app = self._authorize(route, request.headers)
+            call = Call(services, request, route.template, params, app)
             cost = _units(route, call)
             reply = await self._metered(route, call, cost)
         except GraphError as error:
-            reply = error_reply(services, error, headers)
-        self._finish(reply, headers)
-        services.ledger.finish(template, reply.status, len(reply.body), cost)
+            reply = error_reply(services, error, request.headers)
+        self._finish(reply, request.headers)
+        services.ledger.finish(name, reply.status, len(reply.body), cost)
         return reply
 
-    async def _metered(self, route: routing.Route, call: Call, cost: int) -> Reply:
+    async def _metered(self, route: Route, call: Call, cost: int) -> Reply:
         """Run the handler once the throttle has admitted the call."""
         services = self._services
         headers: dict[str, str] = {}
         with contextlib.ExitStack() as stack:
+            owner: frozenset[str] = frozenset()
             if route.service == "mail":
-                user = call.user()
+                user = call.owner()
+                owner = frozenset((user.key.lower(), user.upn.lower()))
                 now = services.clock.now()
                 running = stack.enter_context(services.ledger.mailbox_call(user.key, now))
                 await asyncio.sleep(services.latency)  # calls that arrived together overlap here
@@ -88,17 +89,21 @@ class Graph:
                 throttle = services.throttle
                 admit = throttle.files if route.service == "files" else throttle.identity
                 headers = admit(cost)
-            reply = await route.handler(call)
+            event = Event(
+                call.request.method, _filled(route, call), route.kinds, call.app.name, owner
+            )
+            reply = await staged(services, event, call.url, lambda: route.handler(call))
         reply.headers.update(headers)
         return reply
 
-    def _authorize(self, route: routing.Route, headers: Mapping[str, str]) -> None:
-        """401 without a good access token, 403 when its roles do not allow the call."""
+    def _authorize(self, route: Route, headers: Mapping[str, str]) -> App:
+        """The app that calls; 401 without a good token, 403 when its roles do not allow the call."""
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise self._unauthorized("Access token is empty.", "")
+        registration = self._services.registration
         try:
-            claims = self._services.registration.verify(token.strip())
+            claims = registration.verify(token.strip())
         except jwt.InvalidTokenError as error:
             challenge = ', error="invalid_token"'
             if "revoked" in str(error):
@@ -106,7 +111,11 @@ class Graph:
                 value = base64.b64encode(wanted).decode()
                 challenge = f', error="insufficient_claims", claims="{value}"'
             raise self._unauthorized(str(error), challenge) from error
-        if not set(route.roles) & set(claims["roles"]):
+        app = registration.app_of(claims)
+        if route.writes and not app.writes:
+            now = self._services.clock.now()
+            self._services.ledger.breach("write-call", f"{route.name} by {app.name}", now)
+        if route.roles and not set(route.roles) & set(claims["roles"]):
             code, text = {
                 "mail": ("ErrorAccessDenied", "Access is denied. Check credentials and try again."),
                 "files": ("accessDenied", "Access denied"),
@@ -116,6 +125,7 @@ class Graph:
                 ),
             }[route.service]
             raise GraphError(403, code, text)
+        return app
 
     def _unauthorized(self, text: str, challenge: str) -> GraphError:
         uri = "https://login.microsoftonline.com/common/oauth2/authorize"
@@ -144,7 +154,12 @@ class Graph:
             reply.headers["Content-Encoding"] = "gzip"
 
 
-def _units(route: routing.Route, call: Call) -> int:
+def _filled(route: Route, call: Call) -> list[str]:
+    """The segments of the route with what its placeholders stand for."""
+    return [call.params[s[1:-1]] if s.startswith("{") else s for s in route.segments]
+
+
+def _units(route: Route, call: Call) -> int:
     """Resource units of the call, 0 for Exchange, which counts requests."""
     if route.service == "mail":
         return 0
@@ -153,16 +168,3 @@ def _units(route: routing.Route, call: Call) -> int:
     token = option(call.query, "token") or ""
     follows = route.template.endswith("delta") and token not in ("", "latest")
     return 1 if follows else route.units
-
-
-def error_reply(services: Services, error: GraphError, headers: Mapping[str, str]) -> Reply:
-    """The OData error envelope."""
-    request = str(uuid.uuid4())
-    inner: dict[str, Any] = {
-        **error.inner,
-        "date": iso(services.clock.now()).rstrip("Z"),
-        "request-id": request,
-        "client-request-id": headers.get("client-request-id", request),
-    }
-    body = {"error": {"code": error.code, "message": error.message, "innerError": inner}}
-    return json_reply(body, error.status, error.headers | {"request-id": request})

@@ -23,6 +23,7 @@ BreachKind = Literal[
     "link-altered",
     "user-agent",
     "write-call",
+    "mail-sent",
 ]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from tools.emulator import mime_reader as mime
 from tools.emulator import naming
 from tools.emulator.clock import iso
-from tools.emulator.mailbox import Folder, Message
+from tools.emulator.mailbox import Folder
+from tools.emulator.message import Message
 
 ON_REQUEST = frozenset({"internetmessageheaders", "uniquebody"})  # only with $select
 _REPLY = re.compile(r"^\s*((re|fw|fwd|aw|wg|sv|vs|antw)\s*(\[\d+\])?\s*:\s*)+", re.I)
@@ -59,6 +60,18 @@ class MessageReading:
             self._content = mime.read_content(self.message.mime.read())
         return self._content
 
+    def value(self, name: str) -> Any:
+        """One property by its name: as written, else what the MIME says."""
+        written = self.message.written
+        if written is not None and name in written and name not in _DERIVED:
+            return written[name]
+        return _PROPERTIES[name](self)
+
+    def has_attachments(self) -> bool:
+        attached = self.message.attached
+        found = self.content.attachments if attached is None else attached
+        return any(not one.inline for one in found)
+
     def received(self) -> float:
         if self.message.received is None:
             sent = mime.moment(self.head, "Date")
@@ -66,6 +79,8 @@ class MessageReading:
         return self.message.received
 
     def sent(self) -> float:
+        if self.message.sent is not None:
+            return self.message.sent
         sent = mime.moment(self.head, "Date")
         return self.received() if sent is None else sent
 
@@ -94,6 +109,8 @@ class MessageReading:
         return {"contentType": "text", "content": content.text or ""}
 
     def importance(self) -> str:
+        if self.message.importance is not None:
+            return self.message.importance
         for name in ("Importance", "X-Priority", "Priority"):
             if value := mime.header(self.head, name):
                 return (
@@ -118,7 +135,7 @@ _PROPERTIES: dict[str, Callable[[MessageReading], Any]] = {
     "categories": lambda r: list(r.message.categories),
     "receivedDateTime": lambda r: iso(r.received()),
     "sentDateTime": lambda r: iso(r.sent()),
-    "hasAttachments": lambda r: any(not a.inline for a in r.content.attachments),
+    "hasAttachments": lambda r: r.has_attachments(),
     "internetMessageId": lambda r: mime.header(r.head, "Message-ID"),
     "subject": lambda r: mime.header(r.head, "Subject"),
     "bodyPreview": lambda r: mime.preview(r.content),
@@ -131,7 +148,7 @@ _PROPERTIES: dict[str, Callable[[MessageReading], Any]] = {
     ),
     "isRead": lambda r: r.message.is_read,
     "isDraft": lambda r: r.message.is_draft,
-    "inferenceClassification": lambda r: "focused",
+    "inferenceClassification": lambda r: r.message.classification,
     "body": lambda r: r.body(),
     "uniqueBody": lambda r: r.body(),
     "sender": lambda r: r.person("Sender", "From"),
@@ -140,10 +157,11 @@ _PROPERTIES: dict[str, Callable[[MessageReading], Any]] = {
     "ccRecipients": lambda r: r.people("Cc"),
     "bccRecipients": lambda r: r.people("Bcc"),
     "replyTo": lambda r: r.people("Reply-To"),
-    "flag": lambda r: {"flagStatus": "flagged" if r.message.flagged else "notFlagged"},
+    "flag": lambda r: r.message.flag,
     "internetMessageHeaders": lambda r: r.headers(),
     "webLink": lambda r: f"https://outlook.office365.com/owa/?ItemID={r.message.movable}",
 }
+_DERIVED = frozenset({"body", "uniqueBody", "internetMessageHeaders"})  # from the composed MIME
 _BY_LOWER = {name.lower(): name for name in _PROPERTIES}
 _NEEDS_MIME = frozenset(_BY_LOWER) - {
     "createddatetime", "lastmodifieddatetime", "changekey", "categories", "parentfolderid",
@@ -165,7 +183,7 @@ def message_json(reading: MessageReading, select: list[str] | None) -> dict[str,
     wanted = [n for n in _BY_LOWER if n not in ON_REQUEST] if select is None else select
     for lower in wanted:
         if name := _BY_LOWER.get(lower):
-            body[name] = _PROPERTIES[name](reading)
+            body[name] = reading.value(name)
     return body
 
 
@@ -184,33 +202,4 @@ def folder_json(folder: Folder) -> dict[str, Any]:
         body["@odata.type"] = "#microsoft.graph.mailSearchFolder"
         body["isSupported"] = True
         body["includeNestedFolders"] = True
-    return body
-
-
-def attachment_key(reading: MessageReading, index: int) -> str:
-    """The id of an attachment: the message's id and its place."""
-    return f"{reading.key.rstrip('=')}BEgAQ{index:04d}AA=="
-
-
-def attachment_json(
-    reading: MessageReading, index: int, attachment: mime.Attachment
-) -> dict[str, Any]:
-    """One attachment; file attachments carry their bytes, embedded messages do not."""
-    body: dict[str, Any] = {
-        "@odata.type": "#microsoft.graph.fileAttachment",
-        "@odata.mediaContentType": attachment.content_type,
-        "id": attachment_key(reading, index),
-        "lastModifiedDateTime": iso(reading.message.modified),
-        "name": attachment.name,
-        "contentType": attachment.content_type,
-        "size": len(attachment.content),
-        "isInline": attachment.inline,
-    }
-    if attachment.embedded is not None:
-        body["@odata.type"] = "#microsoft.graph.itemAttachment"
-        del body["@odata.mediaContentType"]
-        return body
-    body["contentId"] = attachment.content_id
-    body["contentLocation"] = None
-    body["contentBytes"] = mime.base64_text(attachment.content)
     return body

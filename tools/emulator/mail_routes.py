@@ -3,62 +3,27 @@ Exchange: mail folders, messages, attachments, and their change tracking.
 """
 
 import asyncio
-from typing import Any
+import dataclasses
+import re
 
-from tools.emulator import delta, odata
+from tools.emulator import delta, exchange, odata
 from tools.emulator.blob import BytesBlob
 from tools.emulator.call import Call
-from tools.emulator.changelog import Change
-from tools.emulator.errors import GraphError, no_mail_item
-from tools.emulator.mail_json import (
-    MessageReading,
-    View,
-    attachment_json,
-    attachment_key,
-    folder_json,
-    message_json,
-    needs_mime,
-)
-from tools.emulator.mailbox import Folder, Message
-from tools.emulator.mime_reader import Attachment
+from tools.emulator.errors import GraphError
+from tools.emulator.exchange import PAGE_MAX, Feed, applied, delta_body, delta_round, removed
+from tools.emulator.mail_call import reading
+from tools.emulator.mail_json import folder_json
+from tools.emulator.mail_rendering import asked, filtered, rendering
+from tools.emulator.mailbox import Folder
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, content_reply, json_reply
+from tools.emulator.route import Route
 
-PAGE_DEFAULT = 10
-PAGE_MAX = 1000
-
-
-def _view(call: Call) -> tuple[View, dict[str, str]]:
-    """How the client wants messages, and the header that says it was understood."""
-    prefer = call.prefer
-    applied = []
-    immutable = prefer.get("idtype", "").lower() == "immutableid"
-    if immutable:
-        applied.append('IdType="ImmutableId"')
-    text = prefer.get("outlook.body-content-type", "").lower() == "text"
-    if text:
-        applied.append('outlook.body-content-type="text"')
-    if "odata.maxpagesize" in prefer:
-        applied.append(f"odata.maxpagesize={odata.page_size(prefer, PAGE_DEFAULT, PAGE_MAX)}")
-    headers = {"Preference-Applied": ", ".join(applied)} if applied else {}
-    return View(immutable, text), headers
-
-
-def _size(call: Call, default: int = PAGE_DEFAULT) -> int:
-    if odata.option(call.query, "top") is not None:
-        call.services.ledger.note("top-on-exchange-listing")
-    size = odata.whole(call.query, "top", default, PAGE_MAX)
-    return odata.page_size(call.prefer, size, PAGE_MAX)
+_FILTERED_MAX = 5000  # messages that a filtered round gives
 
 
 def _folder(call: Call) -> Folder:
     return call.mailbox().folder(call.params["folder"])
-
-
-def _reading(call: Call, *, content: bool = False) -> MessageReading:
-    message = call.mailbox().message(call.params["message"])
-    call.services.faults.check_item(message.key, message.movable, content=content)
-    return MessageReading(message, _view(call)[0], call.tenant.seed)
 
 
 # folders
@@ -71,9 +36,13 @@ async def list_folders(call: Call) -> Reply:
     rows = [f for f in parent.children.values() if hidden or not f.hidden]
     select = odata.selection(call.query)
     body = list_page(
-        call, rows, lambda f: odata.pick(folder_json(f), select), "mailFolders", _size(call)
+        call,
+        rows,
+        lambda f: odata.pick(folder_json(f), select),
+        "mailFolders",
+        exchange.page_size(call),
     )
-    return json_reply(body, headers=_view(call)[1])
+    return json_reply(body, headers=applied(call))
 
 
 def _flag(call: Call, name: str) -> bool:
@@ -89,15 +58,15 @@ async def get_folder(call: Call) -> Reply:
 async def folders_delta(call: Call) -> Reply:
     """GET .../mailFolders/delta"""
     mailbox = call.mailbox()
-    asked = {
+    first = {
         "select": odata.selection(call.query),
-        "size": _size(call, 200),
+        "size": exchange.page_size(call, 200),
         "hidden": _flag(call, "includehiddenfolders"),
     }
-    collection = f"{mailbox.owner}/folders"
-    now = _round(call, mailbox.folder_log, mailbox.folder_generations, collection, asked)
+    feed = Feed(f"{mailbox.owner}/folders", mailbox.folder_log, mailbox.folder_generations)
+    now = delta_round(call, feed, first)
     size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
-    page, token, done = delta.step(call, mailbox.folder_log, mailbox.folder_generations, now, size)
+    page, token, done = delta.step(call, feed.log, feed.generations, now, size)
     value = []
     for change in page:
         folder = mailbox.folders.get(change.key)
@@ -105,7 +74,7 @@ async def folders_delta(call: Call) -> Reply:
             value.append({"id": change.key, "@removed": {"reason": "deleted"}})
         elif now.asked["hidden"] or not folder.hidden:
             value.append(odata.pick(folder_json(folder), now.asked["select"]))
-    return json_reply(_delta_body(call, "mailFolders", value, token, done), headers=_view(call)[1])
+    return json_reply(delta_body(call, "mailFolders", value, token, done), headers=applied(call))
 
 
 # messages
@@ -113,107 +82,85 @@ async def folders_delta(call: Call) -> Reply:
 
 async def list_messages(call: Call) -> Reply:
     """GET .../messages and .../mailFolders/{folder}/messages"""
-    if odata.option(call.query, "filter") or odata.option(call.query, "search"):
-        raise GraphError(501, "NotImplemented", "The emulator does not filter messages.")
+    if odata.option(call.query, "search"):
+        raise GraphError(501, "NotImplemented", "The emulator does not search messages.")
     if "folder" in call.params:
         rows = list(_folder(call).messages.values())
     else:
         rows = list(call.mailbox().messages())
     rows.reverse()  # newest first
-    view, headers = _view(call)
-    select = odata.selection(call.query)
-    seed = call.tenant.seed
-
-    def render(message: Message) -> dict[str, Any]:
-        return message_json(MessageReading(message, view, seed), select)
-
-    size = _size(call)
-    if needs_mime(select):
-        body = await asyncio.to_thread(list_page, call, rows, render, "messages", size)
+    how = asked(call)
+    if text := odata.option(call.query, "filter"):
+        rows = await asyncio.to_thread(filtered, call, rows, text)
+    size = exchange.page_size(call)
+    if how.costly:
+        body = await asyncio.to_thread(list_page, call, rows, how.json, "messages", size)
     else:
-        body = list_page(call, rows, render, "messages", size)
-    return json_reply(body, headers=headers)
+        body = list_page(call, rows, how.json, "messages", size)
+    return json_reply(body, headers=applied(call))
 
 
 async def messages_delta(call: Call) -> Reply:
     """GET .../mailFolders/{folder}/messages/delta"""
-    if odata.option(call.query, "filter"):
-        raise GraphError(501, "NotImplemented", "The emulator does not filter messages.")
+    if "changetype" in {name.lower() for name in call.query}:
+        raise GraphError(501, "NotImplemented", "The emulator does not sort out kinds of change.")
     mailbox, folder = call.mailbox(), _folder(call)
-    asked = {"select": odata.selection(call.query), "size": _size(call)}
-    collection = f"{mailbox.owner}/{folder.key}"
-    now = _round(call, folder.log, folder.generations, collection, asked)
+    first = {
+        "select": odata.selection(call.query),
+        "size": exchange.page_size(call),
+        "expand": odata.option(call.query, "expand") or "",
+        "filter": _since(odata.option(call.query, "filter")),
+        "given": 0,
+    }
+    feed = Feed(f"{mailbox.owner}/{folder.key}", folder.log, folder.generations)
+    now = delta_round(call, feed, first)
     size = odata.page_size(call.prefer, now.asked["size"], PAGE_MAX)
+    if now.asked["filter"]:
+        now = _counted(call, now, folder, size)
     page, token, done = delta.step(call, folder.log, folder.generations, now, size)
-    view, headers = _view(call)
-    select = now.asked["select"]
-    if needs_mime(select):
-        value = await asyncio.to_thread(_entries, call, folder, page, view, select)
-    else:
-        value = _entries(call, folder, page, view, select)
-    return json_reply(_delta_body(call, "messages", value, token, done), headers=headers)
-
-
-def _entries(
-    call: Call, folder: Folder, page: list[Change[str]], view: View, select: list[str] | None
-) -> list[dict[str, Any]]:
+    how = rendering(call, now.asked["select"], now.asked["expand"])
+    present = [m for change in page if (m := folder.messages.get(change.key))]
+    if text := now.asked["filter"]:
+        present = await asyncio.to_thread(filtered, call, present, text)
+    written = dict(zip((m.key for m in present), await how.all(present), strict=True))
     value = []
     for change in page:
-        message = folder.messages.get(change.key)
-        if message is not None:
-            value.append(message_json(MessageReading(message, view, call.tenant.seed), select))
-        else:
-            key = change.key if view.immutable else folder.departed.get(change.key, change.key)
-            value.append({"id": key, "@removed": {"reason": "deleted"}})
-    return value
+        if change.key in written:
+            value.append(written[change.key])
+        elif change.key not in folder.messages:
+            departed = folder.departed.get(change.key, change.key)
+            value.append(removed(change.key if how.view.immutable else departed))
+    return json_reply(delta_body(call, "messages", value, token, done), headers=applied(call))
 
 
-def _round(
-    call: Call, log: Any, generations: Any, collection: str, asked: dict[str, Any]
-) -> delta.Round:
-    """Begin or resume a round; Exchange says 410 SyncStateNotFound for a dead state."""
-    token = odata.option(call.query, "deltatoken") or odata.option(call.query, "skiptoken")
-    if token is None:
-        return delta.begin(call, log, generations, collection, asked)
-    if len(call.query) > 1:
-        call.breach("link-altered", call.template)
-    try:
-        return delta.resume(call, generations, collection, token)
-    except delta.DeadState as dead:
-        text = (
-            f"The sync state generation is not found; generation={dead.generation};"
-            f"[highest={dead.highest}]."
-        )
-        raise GraphError(410, "SyncStateNotFound", text) from dead
+def _since(text: str | None) -> str | None:
+    """The filter of a round: `receivedDateTime` with `ge` or `gt`, nothing else."""
+    if text is not None and not re.match(r"^\s*receivedDateTime\s+g[et]\s+\S+\s*$", text, re.I):
+        raise GraphError(400, "ErrorInvalidUrlQueryFilter", "The filter is not supported here.")
+    return text
 
 
-def _delta_body(
-    call: Call, entity: str, value: list[dict[str, Any]], token: str, done: bool
-) -> dict[str, Any]:
-    kind, option = ("deltaLink", "$deltatoken") if done else ("nextLink", "$skiptoken")
-    return {
-        "@odata.context": call.context(entity),
-        "value": value,
-        f"@odata.{kind}": call.link({option: token}),
-    }
+def _counted(call: Call, now: delta.Round, folder: Folder, size: int) -> delta.Round:
+    """A filtered round ends once it has given `_FILTERED_MAX` messages, whatever is left."""
+    if now.asked["given"] >= _FILTERED_MAX:
+        return dataclasses.replace(now, cursor=folder.log.head)
+    page, _, _ = folder.log.after(now.cursor, size, now.seen_from if now.first else 0)
+    present = [m for change in page if (m := folder.messages.get(change.key))]
+    given = now.asked["given"] + len(filtered(call, present, now.asked["filter"]))
+    return dataclasses.replace(now, asked=now.asked | {"given": given})
 
 
 async def get_message(call: Call) -> Reply:
     """GET .../messages/{message}"""
-    reading = _reading(call)
-    select = odata.selection(call.query)
-    body = await asyncio.to_thread(message_json, reading, select)
-    expand = (odata.option(call.query, "expand") or "").lower()
-    if expand.startswith("attachments"):
-        found = await asyncio.to_thread(lambda: reading.content.attachments)
-        body["attachments"] = [attachment_json(reading, i, a) for i, a in enumerate(found)]
+    message = reading(call).message
+    body = await asyncio.to_thread(asked(call).json, message)
     body = {"@odata.context": call.context("messages/$entity")} | body
-    return json_reply(body, headers=_view(call)[1])
+    return json_reply(body, headers=applied(call))
 
 
 async def message_mime(call: Call) -> Reply:
     """GET .../messages/{message}/$value"""
-    message = _reading(call, content=True).message
+    message = reading(call, content=True).message
     blob = message.mime
     message.fetches += 1
     if call.services.mime_drift:
@@ -224,49 +171,29 @@ async def message_mime(call: Call) -> Reply:
     return await content_reply(blob, "text/plain", call.headers.get("Range"), etag, cut)
 
 
-# attachments
+_READ = ("Mail.Read", "Mail.ReadWrite")
+_READ_BASIC = ("Mail.ReadBasic.All", "Mail.ReadBasic", *_READ)
 
 
-async def list_attachments(call: Call) -> Reply:
-    """GET .../messages/{message}/attachments"""
-    reading = _reading(call)
-    found = await asyncio.to_thread(lambda: list(enumerate(reading.content.attachments)))
-    select = odata.selection(call.query)
-
-    def render(row: tuple[int, Attachment]) -> dict[str, Any]:
-        return odata.pick(attachment_json(reading, *row), select)
-
-    body = list_page(call, found, render, "attachments", _size(call, 1000))
-    return json_reply(body, headers=_view(call)[1])
-
-
-async def _attachment(call: Call) -> tuple[MessageReading, int, Attachment]:
-    reading = _reading(call)
-    found = await asyncio.to_thread(lambda: reading.content.attachments)
-    message = reading.message
-    for index, attachment in enumerate(found):
-        for view in (View(immutable=True), View()):
-            named = MessageReading(message, view, call.tenant.seed)
-            if attachment_key(named, index) == call.params["attachment"]:
-                return reading, index, attachment
-    raise no_mail_item()
+def _routes() -> list[Route]:
+    user = "/users/{user}"
+    folder = user + "/mailFolders/{folder}"
+    routes = [
+        Route(user + "/mailFolders", list_folders, "mail", _READ_BASIC),
+        Route(user + "/mailFolders/delta", folders_delta, "mail", _READ_BASIC),
+        Route(folder, get_folder, "mail", _READ_BASIC),
+        Route(folder + "/childFolders", list_folders, "mail", _READ_BASIC),
+        Route(folder + "/messages", list_messages, "mail", _READ_BASIC),
+        Route(folder + "/messages/delta", messages_delta, "mail", _READ_BASIC),
+        Route(user + "/messages", list_messages, "mail", _READ_BASIC),
+    ]
+    for above in (user, folder):
+        one = above + "/messages/{message}"
+        routes += [
+            Route(one, get_message, "mail", _READ),
+            Route(one + "/$value", message_mime, "mail", _READ),
+        ]
+    return routes
 
 
-async def get_attachment(call: Call) -> Reply:
-    """GET .../attachments/{attachment}"""
-    body = attachment_json(*await _attachment(call))
-    body = odata.pick(body, odata.selection(call.query))
-    return json_reply({"@odata.context": call.context("attachments/$entity")} | body)
-
-
-async def attachment_content(call: Call) -> Reply:
-    """GET .../attachments/{attachment}/$value"""
-    reading, index, attachment = await _attachment(call)
-    etag = f'"{attachment_key(reading, index)}"'
-    return await content_reply(
-        BytesBlob(attachment.content),
-        "application/octet-stream",
-        call.headers.get("Range"),
-        etag,
-        None,
-    )
+ROUTES = _routes()

@@ -6,14 +6,19 @@ goes through a method that records it in the log of the folder, so that delta ne
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 
 from tools.emulator import naming
 from tools.emulator.blob import Blob
+from tools.emulator.calendars import CalendarStore
 from tools.emulator.changelog import ChangeLog, Generations
+from tools.emulator.contacts import ContactStore
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.message import Message
+from tools.emulator.tasks import TaskStore
 
 ROOT = "msgfolderroot"
+DUMPSTER = "recoverableitemsroot"
 
 # well-known name, display name, hidden
 WELL_KNOWN = (
@@ -26,29 +31,12 @@ WELL_KNOWN = (
     ("outbox", "Outbox", False),
     ("conversationhistory", "Conversation History", True),
 )
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Message:
-    """
-    A message; `key` is its immutable id, times are seconds since the epoch.
-
-    `received` is None when only the MIME knows it: then the rendering parses it.
-    """
-
-    key: str
-    movable: str
-    folder: "Folder"
-    mime: Blob
-    created: float
-    modified: float
-    received: float | None = None
-    is_read: bool = True
-    is_draft: bool = False
-    flagged: bool = False
-    categories: tuple[str, ...] = ()
-    version: int = 1
-    fetches: int = 0
+# below the dumpster, which no listing of folders shows
+RECOVERABLE = (
+    ("recoverableitemsdeletions", "Deletions"),
+    ("recoverableitemspurges", "Purges"),
+    ("recoverableitemsversions", "Versions"),
+)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -66,7 +54,7 @@ class Folder:
     hidden: bool = False
     search: bool = False
     children: dict[str, "Folder"] = dataclasses.field(default_factory=dict)
-    messages: dict[str, Message] = dataclasses.field(default_factory=dict)
+    messages: MutableMapping[str, Message] = dataclasses.field(default_factory=dict)
     log: ChangeLog[str] = dataclasses.field(default_factory=ChangeLog)
     generations: Generations = dataclasses.field(default_factory=Generations)
     unread: int = 0
@@ -80,25 +68,48 @@ class Folder:
         above = self.parent.path
         return f"{above}/{self.name}" if above else self.name
 
+    @property
+    def recoverable(self) -> bool:
+        """True for the dumpster and what is below it."""
+        return any(folder.well_known == DUMPSTER for folder in (self, *self.ancestors()))
+
+    def ancestors(self) -> "Iterator[Folder]":
+        """The folders above, the nearest first."""
+        here = self.parent
+        while here is not None:
+            yield here
+            here = here.parent
+
 
 class Mailbox:
-    """The mail of one user."""
+    """The mail of one user, with calendars, contacts and tasks beside it."""
 
     def __init__(self, seed: int, owner: str) -> None:
         self._seed = seed
         self.owner = owner
+        self.calendars = CalendarStore(seed, owner)
+        self.contacts = ContactStore(seed, owner)
+        self.tasks = TaskStore(seed, owner)
         self.folders: dict[str, Folder] = {}
         self.folder_log: ChangeLog[str] = ChangeLog()
         self.folder_generations = Generations()
         self._messages: dict[str, Message] = {}
         self._movable: dict[str, str] = {}
         self._made = 0
-        key = naming.folder_id(seed, owner, ROOT)
-        self.root = Folder(key, "Top of Information Store", None, ROOT)
-        self.folders[key] = self.root
-        self._well_known = {ROOT: self.root}
+        self._well_known: dict[str, Folder] = {}
+        self.root = self._add_root(ROOT, "Top of Information Store")
         for name, display, hidden in WELL_KNOWN:
             self.add_folder(self.root, display, well_known=name, hidden=hidden)
+        dumpster = self._add_root(DUMPSTER, "Recoverable Items")
+        for name, display in RECOVERABLE:
+            self.add_folder(dumpster, display, well_known=name)
+
+    def _add_root(self, well_known: str, name: str) -> Folder:
+        key = naming.folder_id(self._seed, self.owner, well_known)
+        root = self.folders[key] = self._well_known[well_known] = Folder(
+            key, name, None, well_known
+        )
+        return root
 
     # folders
 
@@ -113,8 +124,7 @@ class Mailbox:
         at: float = 0.0,
     ) -> Folder:
         """Make a folder; 409 when `parent` has one of that name."""
-        if any(child.name.lower() == name.lower() for child in parent.children.values()):
-            raise GraphError(409, "ErrorFolderExists", "A folder with that name exists already.")
+        _check_free(parent, name)
         self._made += 1
         key = naming.folder_id(self._seed, self.owner, parent.key, name, self._made)
         folder = Folder(key, name, parent, well_known, hidden, search)
@@ -122,7 +132,8 @@ class Mailbox:
         self.folders[key] = folder
         if well_known:
             self._well_known[well_known] = folder
-        self.folder_log.record(key, at=at)
+        if not folder.recoverable:
+            self.folder_log.record(key, at=at)
         return folder
 
     def folder(self, key: str) -> Folder:
@@ -141,8 +152,23 @@ class Mailbox:
         return here
 
     def rename_folder(self, folder: Folder, name: str, *, at: float) -> None:
-        """Give `folder` another display name."""
+        """Give `folder` another display name; 409 when its parent has one of that name."""
+        if folder.parent is not None and name.lower() != folder.name.lower():
+            _check_free(folder.parent, name)
         folder.name = name
+        self.folder_log.record(folder.key, at=at)
+
+    def move_folder(self, folder: Folder, parent: Folder, *, at: float) -> None:
+        """Put `folder` with everything in it below `parent`; its id stays."""
+        loop = folder is parent or folder in parent.ancestors()
+        if folder.parent is None or loop or parent.recoverable:
+            raise GraphError(400, "ErrorMoveCopyFailed", "The folder cannot be moved there.")
+        if folder.parent is parent:
+            return
+        _check_free(parent, folder.name)
+        del folder.parent.children[folder.key]
+        folder.parent = parent
+        parent.children[folder.key] = folder
         self.folder_log.record(folder.key, at=at)
 
     def remove_folder(self, folder: Folder, *, at: float) -> None:
@@ -184,8 +210,26 @@ class Mailbox:
         return found
 
     def messages(self) -> Iterator[Message]:
-        """All messages of the mailbox, oldest id first."""
-        return iter(self._messages.values())
+        """All messages of the mailbox, oldest id first; not those in the dumpster."""
+        return (m for m in self._messages.values() if not m.folder.recoverable)
+
+    def discard(self, message: Message, *, at: float) -> None:
+        """Delete as a client does: to the deleted items, from there to the dumpster."""
+        bin_folder, here = self.folder("deleteditems"), message.folder
+        if here.recoverable:
+            self.purge(message, at=at)
+        elif here is bin_folder or bin_folder in here.ancestors():
+            self.move(message, self.folder("recoverableitemsdeletions"), at=at)
+        else:
+            self.move(message, bin_folder, at=at)
+
+    def purge(self, message: Message, *, at: float) -> None:
+        """Delete so that clients see it no more: to the purges, from there for good."""
+        purges = self.folder("recoverableitemspurges")
+        if message.folder is purges:
+            self.remove(message, at=at)
+        else:
+            self.move(message, purges, at=at)
 
     def remove(self, message: Message, *, at: float) -> None:
         """Delete a message for good."""
@@ -225,3 +269,8 @@ class Mailbox:
         del self._movable[message.movable]
         folder.unread -= not message.is_read
         folder.log.record(message.key, present=False, at=at)
+
+
+def _check_free(parent: Folder, name: str) -> None:
+    if any(child.name.lower() == name.lower() for child in parent.children.values()):
+        raise GraphError(409, "ErrorFolderExists", "A folder with that name exists already.")

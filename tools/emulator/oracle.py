@@ -5,6 +5,7 @@ The exact state of a tenant, for tests to compare a backup with.
 from typing import Any
 
 from tools.emulator.clock import iso
+from tools.emulator.record_oracle import records_state
 from tools.emulator.tenant import Tenant, User
 
 
@@ -13,6 +14,7 @@ def oracle(tenant: Tenant, user: str | None = None) -> dict[str, dict[str, Any]]
     The expected state of one user or of all, by principal name.
 
     Per user: `id`; `mail`: folder path -> immutable message id -> SHA-256 of the MIME;
+    `calendars`, `contacts`, `tasks` as `record_oracle` says;
     `drive`: file path -> `id`, `sha256`, `size` in bytes, `mtime`; `drive_folders`: folder paths.
     """
     chosen = [tenant.user(user)] if user else list(tenant.users.values())
@@ -22,8 +24,9 @@ def oracle(tenant: Tenant, user: str | None = None) -> dict[str, dict[str, Any]]
 def _state(user: User) -> dict[str, Any]:
     state: dict[str, Any] = {"id": user.key, "mail": {}, "drive": {}, "drive_folders": []}
     if user.mailbox:
+        state |= records_state(user.mailbox)
         for folder in user.mailbox.folders.values():
-            if folder.parent is not None and not folder.search:
+            if folder.parent is not None and not folder.search and not folder.recoverable:
                 messages = {m.key: m.mime.sha256 for m in folder.messages.values()}
                 state["mail"][folder.path] = messages
     if user.drive:

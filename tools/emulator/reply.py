@@ -16,7 +16,8 @@ class Reply:
     """
     A status with a JSON body or bytes.
 
-    `cut` is the fraction of the body after which the connection is broken.
+    `cut` is the fraction of the body after which the connection is broken; `dropped`: it is closed
+    without an answer, though what was asked may have been done.
     """
 
     status: int = 200
@@ -24,6 +25,7 @@ class Reply:
     content_type: str = "application/json;odata.metadata=minimal;charset=utf-8"
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     cut: float | None = None
+    dropped: bool = False
 
 
 def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:

@@ -5,95 +5,42 @@ Double slashes collapse; segments match whatever their case; `users('id')` is `u
 `microsoft.graph.delta` and `delta()` are `delta`; `root:/a/b:/children` names an item by its path.
 """
 
-import dataclasses
 import re
-from collections.abc import Awaitable, Callable
-from typing import Literal
 from urllib.parse import unquote
 
-from tools.emulator import drive_routes, mail_routes, user_routes
-from tools.emulator.call import Call
-from tools.emulator.reply import Reply
-
-Service = Literal["mail", "files", "identity"]
-Handler = Callable[[Call], Awaitable[Reply]]
+from tools.emulator import (
+    attachment_routes,
+    calendar_routes,
+    contact_routes,
+    contact_writes,
+    drive_routes,
+    event_writes,
+    folder_writes,
+    mail_routes,
+    message_writes,
+    task_routes,
+    task_writes,
+    user_routes,
+)
+from tools.emulator.errors import GraphError
+from tools.emulator.route import Route
 
 _DELTA_FORM = re.compile(r"^(?:microsoft\.graph\.)?delta\(token='(.*)'\)$", re.I | re.S)
 _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
-_USERS = ("User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
-_BASIC = ("User.ReadBasic.All", *_USERS)
-_MAIL = ("Mail.Read", "Mail.ReadWrite")
-_MAIL_BASIC = ("Mail.ReadBasic.All", "Mail.ReadBasic", *_MAIL)
-_FILES = ("Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All")
-_ORG = ("Organization.Read.All", "Organization.ReadWrite.All", *_USERS)
-_SITES = ("Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Route:
-    """One call: its template, who answers, which service meters it, which roles allow it."""
-
-    template: str
-    handler: Handler
-    service: Service
-    roles: tuple[str, ...]
-    units: int = 1
-
-    @property
-    def segments(self) -> tuple[str, ...]:
-        return tuple(self.template.strip("/").split("/"))
-
-
-def _mail() -> list[Route]:
-    user = "/users/{user}"
-    folder = user + "/mailFolders/{folder}"
-    routes = [
-        Route(user + "/mailFolders", mail_routes.list_folders, "mail", _MAIL_BASIC),
-        Route(user + "/mailFolders/delta", mail_routes.folders_delta, "mail", _MAIL_BASIC),
-        Route(folder, mail_routes.get_folder, "mail", _MAIL_BASIC),
-        Route(folder + "/childFolders", mail_routes.list_folders, "mail", _MAIL_BASIC),
-        Route(folder + "/messages", mail_routes.list_messages, "mail", _MAIL_BASIC),
-        Route(folder + "/messages/delta", mail_routes.messages_delta, "mail", _MAIL_BASIC),
-        Route(user + "/messages", mail_routes.list_messages, "mail", _MAIL_BASIC),
-    ]
-    for above in (user, folder):
-        one = above + "/messages/{message}"
-        many = one + "/attachments"
-        routes += [
-            Route(one, mail_routes.get_message, "mail", _MAIL),
-            Route(one + "/$value", mail_routes.message_mime, "mail", _MAIL),
-            Route(many, mail_routes.list_attachments, "mail", _MAIL),
-            Route(many + "/{attachment}", mail_routes.get_attachment, "mail", _MAIL),
-            Route(many + "/{attachment}/$value", mail_routes.attachment_content, "mail", _MAIL),
-        ]
-    return routes
-
-
-def _files() -> list[Route]:
-    routes = [Route("/users/{user}/drives", drive_routes.list_drives, "files", _FILES, 2)]
-    for drive in ("/drives/{drive}", "/users/{user}/drive"):
-        item = drive + "/items/{item}"
-        routes += [
-            Route(drive, drive_routes.get_drive, "files", _FILES),
-            Route(drive + "/root", drive_routes.get_item, "files", _FILES),
-            Route(drive + "/root/delta", drive_routes.drive_delta, "files", _FILES, 2),
-            Route(drive + "/items/root/delta", drive_routes.drive_delta, "files", _FILES, 2),
-            Route(drive + "/root/children", drive_routes.list_children, "files", _FILES, 2),
-            Route(item, drive_routes.get_item, "files", _FILES),
-            Route(item + "/children", drive_routes.list_children, "files", _FILES, 2),
-            Route(item + "/content", drive_routes.item_content, "files", _FILES),
-        ]
-    return routes
-
 
 ROUTES = [
-    Route("/organization", user_routes.organization, "identity", _ORG),
-    Route("/users", user_routes.list_users, "identity", _BASIC),
-    Route("/users/delta", user_routes.users_delta, "identity", _USERS),
-    Route("/users/{user}", user_routes.get_user, "identity", _BASIC),
-    Route("/sites/root", drive_routes.site_root, "files", _SITES),
-    *_mail(),
-    *_files(),
+    *user_routes.ROUTES,
+    *mail_routes.ROUTES,
+    *attachment_routes.ROUTES,
+    *folder_writes.ROUTES,
+    *calendar_routes.ROUTES,
+    *contact_routes.ROUTES,
+    *task_routes.ROUTES,
+    *event_writes.ROUTES,
+    *contact_writes.ROUTES,
+    *task_writes.ROUTES,
+    *message_writes.ROUTES,
+    *drive_routes.ROUTES,
 ]
 
 
@@ -107,13 +54,23 @@ for _route in sorted(ROUTES, key=_literals, reverse=True):
     _BY_LENGTH.setdefault(len(_route.segments), []).append(_route)
 
 
-def find(path: str) -> tuple[Route, dict[str, str]] | None:
-    """The route of a path behind the version prefix, with its placeholders; None when unknown."""
+def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    """
+    The route of a path behind the version prefix, with its placeholders; None when unknown.
+
+    Raises:
+        GraphError: 405, the path is known but not with this method.
+    """
     segments, named = _segments(path)
+    known = False
     for route in _BY_LENGTH.get(len(segments), ()):
         params = _match(route.segments, segments)
-        if params is not None:
+        if params is not None and route.method == method:
             return route, params | named
+        known = known or params is not None
+    if known:
+        text = "Specified HTTP method is not allowed for the request target."
+        raise GraphError(405, "Request_BadRequest", text)
     return None
 
 

@@ -20,13 +20,16 @@ from tools.emulator import connect, content, empty
 from tools.emulator.call import Services
 from tools.emulator.certificates import KeyStore, write_atomically
 from tools.emulator.clock import Clock
+from tools.emulator.control import REQUEST_BYTES_MAX as CONTROL_BYTES_MAX
 from tools.emulator.control import ControlDoor, Controls
 from tools.emulator.demo import recipe as demo
-from tools.emulator.door import Door
-from tools.emulator.entra import Registration
+from tools.emulator.door import REQUEST_BYTES_MAX, Door
+from tools.emulator.entra import AppName, Registration
 from tools.emulator.faults import Faults
 from tools.emulator.ledger import Ledger
 from tools.emulator.options import EmulatorOptions
+from tools.emulator.recipes import huge, mid, nasty, tiny
+from tools.emulator.request_size import up_to
 from tools.emulator.sealing import Sealer
 from tools.emulator.tenant import Tenant
 from tools.emulator.throttle import Throttle
@@ -34,12 +37,20 @@ from tools.emulator.throttle import Throttle
 RECIPES: dict[str, Callable[[int, Clock], Tenant]] = {
     "demo": demo.build,
     "empty": empty.build,
+    "huge": huge.build,
+    "mid": mid.build,
+    "nasty": nasty.build,
+    "tiny": tiny.build,
 }
+_SIZED = "huge"  # may be followed by a colon and the number of messages
 
 
 def _tenant(options: EmulatorOptions, clock: Clock) -> Tenant:
     if options.content is not None:
         return content.build(options.content, options.seed, clock)
+    recipe, _, size = options.recipe.partition(":")
+    if recipe == _SIZED and size.isascii() and size.isdigit():
+        return huge.build(options.seed, clock, int(size))
     if options.recipe not in RECIPES:
         raise ValueError(f"no recipe {options.recipe!r}; there are {', '.join(sorted(RECIPES))}")
     return RECIPES[options.recipe](options.seed, clock)
@@ -49,7 +60,8 @@ class Emulator:
     """
     One emulator, usable in the process of a test: `async with Emulator(options) as emu:`.
 
-    Attributes that name addresses are set once it serves. `services` is everything inside;
+    Attributes that name addresses are set once it serves; `org` and `restore_org` are what the
+    product needs to sign in as the app of the backup and as that of the restore. `services` is everything inside;
     `tenant`, `clock`, `ledger`, `faults` and `controls` are the parts that tests use.
     """
 
@@ -58,6 +70,7 @@ class Emulator:
     proxy_url: str
     control_url: str
     org: dict[str, str]
+    restore_org: dict[str, str]
 
     def __init__(self, options: EmulatorOptions, clock: Clock | None = None) -> None:
         self.options = options
@@ -75,8 +88,7 @@ class Emulator:
                 self.clock,
                 self.tenant.key,
                 self.tenant.domain,
-                options.roles,
-                options.token_life,
+                options,
             ),
             sealer=Sealer(self.keys.seal_key),
             faults=self.faults,
@@ -87,18 +99,25 @@ class Emulator:
             mime_drift=options.inject_mime_drift,
         )
         self.controls = Controls(self.services)
+        self._put_in_force()
         self.control_token = secrets.token_urlsafe(24)
         self._stack = contextlib.AsyncExitStack()
+
+    def _put_in_force(self) -> None:
+        """The faults that the recipe says its items have."""
+        for failing in self.tenant.failing:
+            self.faults.fail_item(
+                failing.item, failing.status, failing.code, None, content_only=failing.content_only
+            )
+        for user in self.tenant.denied:
+            self.controls.deny(user)
+        if self.tenant.rules:
+            self.controls.script(self.tenant.rules)
 
     @property
     def ca_file(self) -> Path:
         """The CA certificate to trust, PEM."""
         return self.keys.ca_file
-
-    @property
-    def certificate_file(self) -> Path:
-        """Key and certificate of the app registration in one PEM file."""
-        return self.keys.app_file
 
     async def __aenter__(self) -> Self:
         host = self.options.host
@@ -115,7 +134,8 @@ class Emulator:
         self.authority = f"{self.graph_url}/{self.tenant.key}"
         self.proxy_url = f"http://{host}:{proxy.sockets[0].getsockname()[1]}"
         self.control_url = f"http://{host}:{control}/_emu"
-        self.org = self._organization()
+        self.org = self._organization("backup")
+        self.restore_org = self._organization("restore")
         self._publish()
         return self
 
@@ -129,12 +149,16 @@ class Emulator:
 
     async def _listen_tls(self, host: str) -> int:
         context = self.keys.server_context(host)
-        server = web.Server(Door(self.services).handle, access_log=None)
+        server = web.Server(
+            Door(self.services).handle,
+            request_factory=up_to(REQUEST_BYTES_MAX),
+            access_log=None,
+        )
         return await self._start(server, host, self.options.port, context)
 
     async def _listen_control(self, host: str) -> int:
         door = ControlDoor(self.controls, self.control_token)
-        server = web.Server(door.handle, request_factory=door.make_request, access_log=None)
+        server = web.Server(door.handle, request_factory=up_to(CONTROL_BYTES_MAX), access_log=None)
         return await self._start(server, host, 0, None)
 
     async def _start(
@@ -147,12 +171,13 @@ class Emulator:
         await site.start()
         return int(runner.addresses[0][1])
 
-    def _organization(self) -> dict[str, str]:
+    def _organization(self, name: AppName) -> dict[str, str]:
         registration = self.services.registration
+        app = registration.apps[name]
         return {
             "tenant_id": registration.tenant,
-            "client_id": registration.client_id,
-            "client_secret": self.keys.app_secret,
+            "client_id": app.client_id,
+            "client_secret": app.keys.secret,
             "authority": self.authority,
             "graph_endpoint": self.graph_url,
             "ca_file": str(self.ca_file.resolve()),
@@ -163,7 +188,7 @@ class Emulator:
         """`org` with the certificate file in place of the secret."""
         org = dict(self.org)
         del org["client_secret"]
-        return org | {"certificate_file": str(self.certificate_file.resolve())}
+        return org | {"certificate_file": str(self.keys.backup.file.resolve())}
 
     def _publish(self) -> None:
         """Write `control.json` and, last since it says that all is ready, the `--org` file."""
@@ -171,8 +196,13 @@ class Emulator:
         write_atomically(
             self.options.data_dir / "control.json", json.dumps(control, indent=2).encode()
         )
-        if self.options.org_file is not None:
-            write_atomically(self.options.org_file, organization_toml(self.org).encode())
+        files = (
+            (self.options.restore_org_file, self.restore_org),
+            (self.options.org_file, self.org),
+        )
+        for file, org in files:
+            if file is not None:
+                write_atomically(file, organization_toml(org).encode())
 
 
 async def _close(server: asyncio.Server, door: connect.ConnectDoor) -> None:

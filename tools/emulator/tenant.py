@@ -5,7 +5,7 @@ Recipes and content folders fill it; the methods below are also what the control
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from tools.emulator import naming
 from tools.emulator.blob import Blob, BytesBlob, ContentCache
@@ -13,7 +13,12 @@ from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.clock import Clock
 from tools.emulator.drive import Drive, Item
 from tools.emulator.errors import no_user
-from tools.emulator.mailbox import Mailbox, Message
+from tools.emulator.mailbox import Mailbox
+from tools.emulator.message import Message
+from tools.emulator.outbox import SentMail
+from tools.emulator.records import RecordStore
+
+Kind = Literal["calendar", "contacts", "tasks"]
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -26,9 +31,29 @@ class User:
     mailbox: Mailbox | None = None
     drive: Drive | None = None
 
+    @property
+    def mail_address(self) -> dict[str, Any]:
+        """Name and address as an `emailAddress` of Graph."""
+        return {"name": self.profile.get("displayName") or self.upn, "address": self.upn}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failing:
+    """An item whose reads, or reads of its content only, fail for ever."""
+
+    item: str
+    status: int
+    code: str
+    content_only: bool
+
 
 class Tenant:
-    """Everything the emulated organisation has."""
+    """
+    Everything the emulated organisation has.
+
+    `failing` items, users `denied` to the app and `rules` of a fault script are in force from the
+    start of the emulator on.
+    """
 
     def __init__(self, seed: int, name: str, slug: str, clock: Clock) -> None:
         self.seed = seed
@@ -39,6 +64,10 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
+        self.outbox: list[SentMail] = []
+        self.failing: list[Failing] = []
+        self.denied: list[str] = []
+        self.rules: list[dict[str, Any]] = []
         self.user_log: ChangeLog[str] = ChangeLog()
         self.user_generations = Generations(keep=1 << 30)  # directory tokens die by age
         self._names: dict[str, User] = {}
@@ -93,6 +122,18 @@ class Tenant:
         if drive is None:
             raise ValueError(f"{user} has no drive")
         return drive
+
+    def records(self, user: str, workload: Kind) -> RecordStore[Any]:
+        """The calendars, contacts or tasks of a user."""
+        mailbox = self.mailbox(user)
+        stores: dict[Kind, RecordStore[Any]] = {
+            "calendar": mailbox.calendars,
+            "contacts": mailbox.contacts,
+            "tasks": mailbox.tasks,
+        }
+        if workload not in stores:
+            raise ValueError(f"no such workload: {workload}")
+        return stores[workload]
 
     # changes to mail
 
@@ -171,6 +212,9 @@ class Tenant:
                 each.mailbox.folder_generations.kill()
                 for folder in each.mailbox.folders.values():
                     folder.generations.kill()
+                each.mailbox.calendars.kill_delta_tokens()
+                each.mailbox.contacts.kill_delta_tokens()
+                each.mailbox.tasks.kill_delta_tokens()
             if each.drive:
                 each.drive.generations.kill()
         if user is None:

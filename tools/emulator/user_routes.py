@@ -11,6 +11,7 @@ from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, json_reply
+from tools.emulator.route import Route
 from tools.emulator.tenant import User
 
 _USUAL = [
@@ -114,3 +115,15 @@ async def organization(call: Call) -> Reply:
     }
     select = odata.selection(call.query)
     return json_reply(list_page(call, [row], lambda r: odata.pick(r, select), "organization", 100))
+
+
+_READ = ("User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All")
+_BASIC = ("User.ReadBasic.All", *_READ)
+_ORGANIZATION = ("Organization.Read.All", "Organization.ReadWrite.All", *_READ)
+
+ROUTES = [
+    Route("/organization", organization, "identity", _ORGANIZATION),
+    Route("/users", list_users, "identity", _BASIC),
+    Route("/users/delta", users_delta, "identity", _READ),
+    Route("/users/{user}", get_user, "identity", _BASIC),
+]

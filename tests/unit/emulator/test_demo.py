@@ -44,6 +44,26 @@ def test_size() -> None:
         assert sum(path.count("/") == 2 for path in paths) >= 2
 
 
+def test_everyone_has_meetings_contacts_and_tasks() -> None:
+    """Meetings lie in the calendars of all who are on them; there are series, exceptions, pictures."""
+    tenant = demo()
+    uids: dict[str, int] = {}
+    series = pictures = 0
+    for user in tenant.users.values():
+        assert user.mailbox is not None
+        events = list(user.mailbox.calendars.records())
+        assert len(events) > 2
+        assert sum(1 for _ in user.mailbox.contacts.records()) == 6
+        assert sum(1 for _ in user.mailbox.tasks.records()) == 4
+        series += sum(bool(event.exceptions and event.cancelled) for event in events)
+        pictures += sum(contact.photo is not None for contact in user.mailbox.contacts.records())
+        for event in events:
+            uids[event.properties["iCalUId"]] = uids.get(event.properties["iCalUId"], 0) + 1
+    assert series > 20
+    assert pictures > 50
+    assert sum(count > 1 for count in uids.values()) > 20
+
+
 @pytest.mark.slow
 def test_mails_are_well_formed_and_share_attachments() -> None:
     tenant = demo()

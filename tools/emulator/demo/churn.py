@@ -7,7 +7,7 @@ import random
 from collections import Counter
 
 from tools.emulator.blob import BytesBlob
-from tools.emulator.demo import mail
+from tools.emulator.demo import agenda, mail
 from tools.emulator.demo.documents import Document
 from tools.emulator.demo.files import END
 from tools.emulator.demo.letters import plan_thread
@@ -38,6 +38,7 @@ def churn(tenant: Tenant, days: int = 1) -> dict[str, int]:
         rng = random.Random(f"{tenant.seed}:day:{tenant.day}")
         _mail(tenant, rng, made)
         _files(tenant, rng, made)
+        made.update(agenda.change(tenant.mailboxes(), rng, END + tenant.day * _DAY))
     return dict(made)
 
 

@@ -10,7 +10,8 @@ from tools.emulator.demo.documents import Library
 from tools.emulator.demo.files import END, YEARS
 from tools.emulator.demo.letters import Letter, compose
 from tools.emulator.demo.people import Person
-from tools.emulator.mailbox import Folder, Mailbox, Message
+from tools.emulator.mailbox import Folder, Mailbox
+from tools.emulator.message import FLAGGED, Message
 
 _UNREAD_SECONDS = 5 * 86_400.0
 _SENDERS = ("Daily Deals", "Prize Office", "Cheap Flights", "Your Parcel", "Crypto Weekly")
@@ -44,7 +45,8 @@ def deliver(
         message = mailbox.add(
             folder, blob, at=letter.sent, received=letter.sent, is_read=not unread
         )
-        message.flagged = rng.random() < 0.04
+        if rng.random() < 0.04:
+            message.flag = FLAGGED
         if rng.random() < 0.06:
             message.categories = (letter.project,)
         placed.append(message)

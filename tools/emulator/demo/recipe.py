@@ -1,11 +1,11 @@
 """
-Builds the demo tenant: people, then files, then mail.
+Builds the demo tenant: people, then files, then mail, then calendars, contacts and tasks.
 """
 
 import random
 
 from tools.emulator.clock import Clock
-from tools.emulator.demo import files, mail
+from tools.emulator.demo import agenda, files, mail
 from tools.emulator.demo.documents import Library
 from tools.emulator.demo.letters import plan_threads
 from tools.emulator.demo.people import COMPANY, SLUG, Person, people
@@ -50,4 +50,5 @@ def build(seed: int, clock: Clock) -> DemoTenant:
     letters = plan_threads(seed, tenant.staff, THREADS)
     for letter in sorted(letters, key=lambda each: each.sent):
         mail.deliver(letter, mailboxes, tenant.library, rng, tenant.cache)
+    agenda.fill(mailboxes, seed)
     return tenant

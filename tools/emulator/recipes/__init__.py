@@ -1,0 +1,1 @@
+"""Tenants for tests: every feature once, middling, huge, and everything bad at once."""
