@@ -8,15 +8,19 @@ from typing import Any
 from tools.emulator import odata
 from tools.emulator.attachment_input import read_attachment
 from tools.emulator.attachment_json import attachment_json, attachment_key, attachments, item_json
+from tools.emulator.blob import BytesBlob
 from tools.emulator.call import Call
+from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError, no_mail_item
 from tools.emulator.exchange import applied, page_size
-from tools.emulator.mail_call import addressed, reading, store
+from tools.emulator.mail_call import addressed, reading, store, view
 from tools.emulator.mail_json import MessageReading, View
 from tools.emulator.message import MessageAttachment
+from tools.emulator.outlook import upload_url
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, content_reply, json_reply
 from tools.emulator.route import Route
+from tools.emulator.upload_sessions import LIFE, read_item
 
 
 def _expands_items(call: Call) -> bool:
@@ -92,6 +96,40 @@ async def create_attachment(call: Call) -> Reply:
     return json_reply({"@odata.context": call.context("attachments/$entity")} | body, 201)
 
 
+async def create_upload_session(call: Call) -> Reply:
+    """POST .../attachments/createUploadSession"""
+    message = addressed(call)
+    item = read_item(call.body())
+    key, user = message.key, call.params["user"]
+
+    def attach(content: bytes) -> str:
+        attachment = MessageAttachment(
+            0,
+            "file",
+            item["name"],
+            item.get("contentType") or "application/octet-stream",
+            BytesBlob(content),
+            item.get("isInline") is True,
+            item.get("contentId"),
+        )
+        target = call.mailbox().message(key)  # it may have gone meanwhile
+        made = store(call).attach(target, attachment)
+        one = MessageReading(target, view(call), call.tenant.seed)
+        name = attachment_key(one, made.number)
+        place = f"users('{user}')/messages('{one.key}')/Attachments('{name}')"
+        return f"https://outlook.office.com/api/gv1.0/{place}"
+
+    expires = call.now + LIFE
+    session = call.services.uploads.open(item["size"], expires, attach)
+    body = {
+        "@odata.context": call.context("uploadSession"),
+        "uploadUrl": upload_url(call, expires, session),
+        "expirationDateTime": iso(expires),
+        "nextExpectedRanges": ["0-"],
+    }
+    return json_reply(body, 201)
+
+
 async def delete_attachment(call: Call) -> Reply:
     """DELETE .../attachments/{attachment}"""
     _, attachment = await _attachment(call)
@@ -111,6 +149,9 @@ def _routes() -> list[Route]:
         routes += [
             Route(many, list_attachments, "mail", _READ),
             Route(many, create_attachment, "mail", _WRITE, method="POST"),
+            Route(
+                many + "/createUploadSession", create_upload_session, "mail", _WRITE, method="POST"
+            ),
             Route(one, get_attachment, "mail", _READ),
             Route(one, delete_attachment, "mail", _WRITE, method="DELETE"),
             Route(one + "/$value", attachment_content, "mail", _READ),

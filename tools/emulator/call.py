@@ -21,6 +21,7 @@ from tools.emulator.options import EmulatorOptions
 from tools.emulator.sealing import Sealer
 from tools.emulator.tenant import Tenant, User
 from tools.emulator.throttle import Throttle
+from tools.emulator.upload_sessions import UploadSessions
 
 
 def _no_control(name: str, arguments: dict[str, Any]) -> object:
@@ -46,6 +47,8 @@ class Services:
     incarnation: str
     script: FaultScript = dataclasses.field(default_factory=FaultScript)
     control: Callable[[str, dict[str, Any]], object] = _no_control
+    uploads: UploadSessions = dataclasses.field(default_factory=UploadSessions)
+    import_sessions: int = 0
     url_epoch: int = 0
     latency: float = 0.0
     mime_drift: bool = False
@@ -150,12 +153,10 @@ class Call:
         self.services.ledger.breach(kind, detail, self.services.clock.now())
 
     def user(self) -> User:
-        """The user in the path."""
+        """The user in the path, or whose mailbox is in it."""
+        if "mailbox" in self.params:
+            return self.tenant.mailbox_owner(self.params["mailbox"])
         return self.tenant.user(self.params["user"])
-
-    def owner(self) -> User:
-        """The user whose Exchange data the call is about."""
-        return self.user()
 
     def mailbox(self) -> Mailbox:
         """The mailbox of the user in the path; 404 when the user has none."""

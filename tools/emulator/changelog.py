@@ -29,9 +29,17 @@ class ChangeLog(Generic[K]):
     """The last change of every key, in order of change."""
 
     def __init__(self) -> None:
+        self._also: ChangeLog[K] | None = None
         self._last: dict[K, Change[K]] = {}
         self._order: list[Change[K]] = []
         self._head = 0
+
+    def join(self, other: "ChangeLog[K]") -> None:
+        """Let `other` get everything that changes here, from the beginning."""
+        for change in self._order:
+            if self._last[change.key] is change:
+                other.record(change.key, present=change.present, at=change.at)
+        self._also = other
 
     @property
     def head(self) -> int:
@@ -40,6 +48,8 @@ class ChangeLog(Generic[K]):
 
     def record(self, key: K, *, present: bool = True, at: float = 0.0) -> None:
         """Note that `key` changed now."""
+        if self._also is not None:
+            self._also.record(key, present=present, at=at)
         self._head += 1
         change = Change(self._head, key, present, at)
         self._last[key] = change

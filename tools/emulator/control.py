@@ -206,9 +206,9 @@ class Controls(RecordControls):
             self._services.ledger.clear()
         return dump
 
-    def oracle(self, user: str | None = None) -> dict[str, Any]:
+    def oracle(self, user: str | None = None, exact: bool = False) -> dict[str, Any]:
         """The exact expected state of one user or of all."""
-        return oracle(self._services.tenant, user)
+        return oracle(self._services.tenant, user, exact=exact)
 
     def users(self) -> list[dict[str, str]]:
         """Ids and principal names."""

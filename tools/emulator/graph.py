@@ -16,15 +16,16 @@ from email.utils import format_datetime
 
 import jwt
 
-from tools.emulator import routing, user_routes
+from tools.emulator import batch, routing, user_routes
 from tools.emulator.call import Call, Request, Services
 from tools.emulator.entra import App
 from tools.emulator.errors import GraphError
+from tools.emulator.exchange_door import admitted
 from tools.emulator.fault_script import Event
 from tools.emulator.odata import option
 from tools.emulator.reply import Reply
 from tools.emulator.route import Route
-from tools.emulator.staging import error_reply, staged
+from tools.emulator.staging import error_reply, fingerprint, staged
 
 _GZIP_FROM = 1400  # bytes; smaller bodies fit a packet anyway
 _BODY_BYTES_MAX = 4 << 20
@@ -40,6 +41,17 @@ class Graph:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._batch = Route(batch.PATH, self._answer_batch, "batch", (), method="POST", reads=True)
+
+    async def _answer_batch(self, call: Call) -> Reply:
+        """POST /$batch"""
+        steps = batch.read(call.request.body, call.breach)
+        return await batch.run(call.request, steps, self.answer)
+
+    def _find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
+        if request.path.lower() == batch.PATH and request.method == "POST":
+            return self._batch, {}
+        return routing.find(request.method, request.path)
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request."""
@@ -47,7 +59,7 @@ class Graph:
         name, cost = _UNKNOWN, 0
         try:
             try:
-                found = routing.find(request.method, request.path)
+                found = self._find(request)
                 name = found[0].name if found else _UNKNOWN
             finally:
                 services.ledger.check_agent(
@@ -74,23 +86,27 @@ class Graph:
         """Run the handler once the throttle has admitted the call."""
         services = self._services
         headers: dict[str, str] = {}
-        with contextlib.ExitStack() as stack:
-            owner: frozenset[str] = frozenset()
+        async with contextlib.AsyncExitStack() as stack:
+            names: frozenset[str] = frozenset()
+            owner = ""
             if route.service == "mail":
-                user = call.owner()
-                owner = frozenset((user.key.lower(), user.upn.lower()))
-                now = services.clock.now()
-                running = stack.enter_context(services.ledger.mailbox_call(user.key, now))
-                await asyncio.sleep(services.latency)  # calls that arrived together overlap here
-                services.throttle.mailbox(user.key, running)
-                services.faults.check_owner("mail", user.key)
-            else:
+                user = call.user()
+                names, owner = user.names, user.key
+                size = len(call.request.body) if route.writes else 0
+                await stack.enter_async_context(admitted(services, user, size))
+            elif route.service != "batch":  # what is in a batch is admitted one by one
                 await asyncio.sleep(services.latency)
                 throttle = services.throttle
                 admit = throttle.files if route.service == "files" else throttle.identity
                 headers = admit(cost)
+            segments = _filled(route, call)
             event = Event(
-                call.request.method, _filled(route, call), route.kinds, call.app.name, owner
+                call.request.method,
+                segments,
+                route.kinds,
+                call.app.name,
+                names,
+                fingerprint(call.request, owner, "/".join(segments)) if route.doubles else "",
             )
             reply = await staged(services, event, call.url, lambda: route.handler(call))
         reply.headers.update(headers)
@@ -117,6 +133,7 @@ class Graph:
             self._services.ledger.breach("write-call", f"{route.name} by {app.name}", now)
         if route.roles and not set(route.roles) & set(claims["roles"]):
             code, text = {
+                "batch": ("Forbidden", "Access is denied."),
                 "mail": ("ErrorAccessDenied", "Access is denied. Check credentials and try again."),
                 "files": ("accessDenied", "Access denied"),
                 "identity": (

@@ -23,6 +23,10 @@ BreachKind = Literal[
     "link-altered",
     "user-agent",
     "write-call",
+    "duplicate-create",
+    "too-many-exports",
+    "upload-piece",
+    "batch",
     "mail-sent",
 ]
 
@@ -59,6 +63,7 @@ class Ledger:
         self.breach_counts: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.peaks: Counter[str] = Counter()
+        self.lost: set[str] = set()  # fingerprints of creates whose answer was dropped
 
     def breach(self, kind: BreachKind, detail: str, at: float) -> None:
         """Record a broken rule; beyond `BREACHES_MAX` only the count grows."""

@@ -6,6 +6,7 @@ goes through a method that records it in the log of the folder, so that delta ne
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, MutableMapping
 
 from tools.emulator import naming
@@ -14,6 +15,7 @@ from tools.emulator.calendars import CalendarStore
 from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.contacts import ContactStore
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.mailbox_settings import MailboxSettings
 from tools.emulator.message import Message
 from tools.emulator.tasks import TaskStore
 
@@ -103,6 +105,11 @@ class Mailbox:
         dumpster = self._add_root(DUMPSTER, "Recoverable Items")
         for name, display in RECOVERABLE:
             self.add_folder(dumpster, display, well_known=name)
+        self.hierarchy_log: ChangeLog[str] = ChangeLog()  # folders of every kind
+        for log in (self.folder_log, self.calendars.log, self.contacts.log, self.tasks.log):
+            log.join(self.hierarchy_log)
+        self.settings = MailboxSettings(seed, owner)
+        self.item_generations: dict[str, Generations] = defaultdict(Generations)
 
     def _add_root(self, well_known: str, name: str) -> Folder:
         key = naming.folder_id(self._seed, self.owner, well_known)

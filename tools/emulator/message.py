@@ -5,6 +5,7 @@ A message is what its MIME says until somebody writes its content as JSON: from 
 and `attached` hold the content, and the MIME is composed of them.
 """
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,7 +51,7 @@ class MessageAttachment:
             "content": self.content.read(),
             "inline": self.inline,
             "content_id": self.content_id,
-            "details": self.details,
+            "details": copy.deepcopy(self.details),
             "modified": self.modified,
         }
 
@@ -92,7 +93,7 @@ class Message:
 
     def state(self) -> dict[str, Any]:
         """Everything the message has, without its ids and place; see `assume`."""
-        found = {name: getattr(self, name) for name in _STATE}
+        found = {name: copy.deepcopy(getattr(self, name)) for name in _STATE}
         attached = self.attached
         return found | {
             "mime": self.mime.read() if self.written is None else b"",

@@ -49,10 +49,13 @@ class EmulatorOptions:
         port: TLS port, 0 = any free one. The proxy and control ports are always free ones.
         org_file: TOML file written when ready to serve, mode 0600, with the app of the backup.
         restore_org_file: the same with the app of the restore; written before `org_file`.
+        script: JSON file with a fault script that is in force from the start.
         throttling: `off`, `real` limits, or `tiny` (real / 100).
         rate: virtual seconds per real second; durations sent to clients are divided by it.
         token_life: virtual seconds an access token lives.
         url_life: virtual seconds a pre-authenticated URL lives.
+        import_life: virtual seconds an import session lives.
+        export_bytes_max: largest item that can be exported and imported, in bytes of its stream.
         latency: real seconds each Graph answer takes; makes concurrency visible.
         inject_mime_drift: each `$value` of a message differs from the last in one header.
         roles: application roles in access tokens of the backup's app.
@@ -69,10 +72,13 @@ class EmulatorOptions:
     port: int = 0
     org_file: Path | None = None
     restore_org_file: Path | None = None
+    script: Path | None = None
     throttling: Throttling = "off"
     rate: float = 1.0
     token_life: int = 3599
     url_life: int = 3600
+    import_life: int = 3600
+    export_bytes_max: int = 150 << 20
     latency: float = 0.0
     inject_mime_drift: bool = False
     roles: tuple[str, ...] = BACKUP_ROLES

@@ -5,20 +5,30 @@ The exact state of a tenant, for tests to compare a backup with.
 from typing import Any
 
 from tools.emulator.clock import iso
+from tools.emulator.mail_oracle import mail_state
 from tools.emulator.record_oracle import records_state
 from tools.emulator.tenant import Tenant, User
 
 
-def oracle(tenant: Tenant, user: str | None = None) -> dict[str, dict[str, Any]]:
+def oracle(
+    tenant: Tenant, user: str | None = None, *, exact: bool = False
+) -> dict[str, dict[str, Any]]:
     """
     The expected state of one user or of all, by principal name.
 
     Per user: `id`; `mail`: folder path -> immutable message id -> SHA-256 of the MIME;
+    with `exact`, `mail_state` as `mail_oracle` says (it parses every message) and `settings`;
     `calendars`, `contacts`, `tasks` as `record_oracle` says;
     `drive`: file path -> `id`, `sha256`, `size` in bytes, `mtime`; `drive_folders`: folder paths.
     """
     chosen = [tenant.user(user)] if user else list(tenant.users.values())
-    return {each.upn: _state(each) for each in chosen}
+    found = {each.upn: _state(each) for each in chosen}
+    if exact:
+        for each in chosen:
+            if each.mailbox:
+                found[each.upn]["mail_state"] = mail_state(each.mailbox, tenant.seed)
+                found[each.upn]["settings"] = each.mailbox.settings.state()
+    return found
 
 
 def _state(user: User) -> dict[str, Any]:

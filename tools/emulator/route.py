@@ -11,8 +11,19 @@ from typing import Literal
 from tools.emulator.call import Call
 from tools.emulator.reply import Reply
 
-Service = Literal["mail", "files", "identity"]
+Service = Literal["mail", "files", "identity", "batch"]
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+# a POST that may be sent again: it finds what it did, or does no harm
+_GUARDED = frozenset(
+    {
+        "move",
+        "permanentDelete",
+        "createUploadSession",
+        "createImportSession",
+        "mailFolders",
+        "masterCategories",
+    }
+)
 Handler = Callable[[Call], Awaitable[Reply]]
 
 
@@ -58,6 +69,14 @@ class Route:
         elif last == "exportItems":
             kinds.add("export")
         return frozenset(kinds)
+
+    @property
+    def doubles(self) -> bool:
+        """True when the same call again makes a second thing: a create that nothing guards."""
+        guarded = self.segments[-1] in _GUARDED or self.template.endswith(
+            "mailFolders/{folder}/childFolders"
+        )
+        return self.method == "POST" and self.writes and not guarded
 
     @property
     def writes(self) -> bool:

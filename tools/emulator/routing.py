@@ -17,7 +17,9 @@ from tools.emulator import (
     event_writes,
     folder_writes,
     mail_routes,
+    mailbox_routes,
     message_writes,
+    settings_routes,
     task_routes,
     task_writes,
     user_routes,
@@ -29,18 +31,20 @@ _DELTA_FORM = re.compile(r"^(?:microsoft\.graph\.)?delta\(token='(.*)'\)$", re.I
 _KEY_FORM = re.compile(r"^([A-Za-z.]+)\('(.*)'\)$", re.S)
 
 ROUTES = [
-    *user_routes.ROUTES,
-    *mail_routes.ROUTES,
     *attachment_routes.ROUTES,
-    *folder_writes.ROUTES,
     *calendar_routes.ROUTES,
     *contact_routes.ROUTES,
-    *task_routes.ROUTES,
-    *event_writes.ROUTES,
     *contact_writes.ROUTES,
-    *task_writes.ROUTES,
-    *message_writes.ROUTES,
     *drive_routes.ROUTES,
+    *event_writes.ROUTES,
+    *folder_writes.ROUTES,
+    *mail_routes.ROUTES,
+    *mailbox_routes.ROUTES,
+    *message_writes.ROUTES,
+    *settings_routes.ROUTES,
+    *task_routes.ROUTES,
+    *task_writes.ROUTES,
+    *user_routes.ROUTES,
 ]
 
 

@@ -4,6 +4,7 @@ answer.
 """
 
 import asyncio
+import hashlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tools.emulator.call import Services
+from tools.emulator.call import Request, Services
 from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
 from tools.emulator.fault_script import Do, Event, PageEdit
@@ -24,6 +25,8 @@ async def staged(
     services: Services, event: Event, url: str, handle: Callable[[], Awaitable[Reply]]
 ) -> Reply:
     """Answer the call of `url` with `handle`, unless the script says otherwise."""
+    if event.fingerprint in services.ledger.lost:
+        services.ledger.breach("duplicate-create", "/".join(event.segments), services.clock.now())
     do = services.script.take(event)
     if do is None:
         return await handle()
@@ -36,6 +39,8 @@ async def staged(
     if do.commit or not replaced:
         done = await handle()
     if do.then == "drop":
+        if done is not None and done.status in (200, 201):
+            services.ledger.lost.update({event.fingerprint} - {""})
         return Reply(done.status if done else 0, dropped=True)
     if do.status is not None:
         return _instead(services, do)
@@ -43,11 +48,19 @@ async def staged(
     return _edited(done, do, url)
 
 
+def fingerprint(request: Request, owner: str, name: str) -> str:
+    """What tells a create from others: sent again after a lost answer, it makes a double."""
+    if request.method != "POST":
+        return ""
+    digest = hashlib.blake2b(request.body, digest_size=16).hexdigest()
+    return f"{owner} {name} {digest}"
+
+
 def _instead(services: Services, do: Do) -> Reply:
     assert do.status is not None
     if do.body == "json":
-        text = "The emulator was told to fail."
-        return error_reply(services, GraphError(do.status, do.code, text, do.headers), {})
+        error = GraphError(do.status, do.code, do.message, do.headers, do.inner)
+        return error_reply(services, error, {})
     content, kind = {
         "html": (_HTML, "text/html"),
         "text": (b"The service is unavailable.", "text/plain"),
@@ -59,6 +72,7 @@ def _instead(services: Services, do: Do) -> Reply:
 def _edited(reply: Reply, do: Do, url: str) -> Reply:
     if do.truncate_at is not None:
         reply.cut = do.truncate_at
+    reply.drip_s, reply.chunked = do.drip_s, do.chunked
     if do.page is not None and reply.status == 200:
         page = _edited_page(msgspec.json.decode(reply.body), do.page, url)
         reply.body = msgspec.json.encode(page)

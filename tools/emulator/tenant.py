@@ -12,7 +12,7 @@ from tools.emulator.blob import Blob, BytesBlob, ContentCache
 from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.clock import Clock
 from tools.emulator.drive import Drive, Item
-from tools.emulator.errors import no_user
+from tools.emulator.errors import GraphError, no_user
 from tools.emulator.mailbox import Mailbox
 from tools.emulator.message import Message
 from tools.emulator.outbox import SentMail
@@ -30,6 +30,11 @@ class User:
     profile: dict[str, Any]
     mailbox: Mailbox | None = None
     drive: Drive | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What fault scripts may call it, in lower case."""
+        return frozenset((self.key.lower(), self.upn.lower()))
 
     @property
     def mail_address(self) -> dict[str, Any]:
@@ -104,6 +109,17 @@ class Tenant:
         if found is None:
             raise no_user(key)
         return found
+
+    def mailbox_id(self, user: User) -> str:
+        """The id of a user's mailbox in the import/export API."""
+        return f"MBX:{naming.guid(self.seed, 'mailbox', user.key)}@{self.key}"
+
+    def mailbox_owner(self, mailbox: str) -> User:
+        """The user whose mailbox has this id; 404 when there is none."""
+        for user in self.users.values():
+            if user.mailbox is not None and self.mailbox_id(user).lower() == mailbox.lower():
+                return user
+        raise GraphError(404, "ErrorMailboxNotFound", "The mailbox was not found.")
 
     def drive_owner(self, key: str) -> User | None:
         """The user whose drive has this id."""
@@ -212,6 +228,8 @@ class Tenant:
                 each.mailbox.folder_generations.kill()
                 for folder in each.mailbox.folders.values():
                     folder.generations.kill()
+                for generations in each.mailbox.item_generations.values():
+                    generations.kill()
                 each.mailbox.calendars.kill_delta_tokens()
                 each.mailbox.contacts.kill_delta_tokens()
                 each.mailbox.tasks.kill_delta_tokens()

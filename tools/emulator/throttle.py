@@ -26,6 +26,8 @@ class Limits:
     mailbox_requests: int | None
     mailbox_window: float
     mailbox_concurrency: int | None
+    mailbox_upload_bytes: int | None
+    mailbox_upload_window: float
     files_units: int | None
     files_window: float
     identity_units: int | None
@@ -33,9 +35,9 @@ class Limits:
 
 
 PROFILES: dict[Throttling, Limits] = {
-    "off": Limits(None, 600.0, None, None, 60.0, None, 10.0),
-    "real": Limits(10_000, 600.0, 4, 1_250, 60.0, 3_500, 10.0),
-    "tiny": Limits(100, 600.0, 4, 12, 60.0, 35, 10.0),
+    "off": Limits(None, 600.0, None, None, 300.0, None, 60.0, None, 10.0),
+    "real": Limits(10_000, 600.0, 4, 150_000_000, 300.0, 1_250, 60.0, 3_500, 10.0),
+    "tiny": Limits(100, 600.0, 4, 1_500_000, 300.0, 12, 60.0, 35, 10.0),
 }
 
 
@@ -96,6 +98,33 @@ class SlidingWindow:
         return 0.0
 
 
+class VolumeWindow:
+    """At most `limit` bytes in any `window` virtual seconds; one larger body passes an idle one."""
+
+    def __init__(self, limit: int, window: float, clock: Clock) -> None:
+        self._limit = limit
+        self._window = window
+        self._clock = clock
+        self._sent: deque[tuple[float, int]] = deque()
+        self._used = 0
+
+    def admit(self, size: int) -> float:
+        """0 when `size` bytes are admitted, else the virtual seconds until they would be."""
+        now = self._clock.now()
+        while self._sent and self._sent[0][0] + self._window <= now:
+            self._used -= self._sent.popleft()[1]
+        over = self._used + size - self._limit
+        if self._sent and over > 0:
+            for at, bytes_sent in self._sent:
+                over -= bytes_sent
+                if over <= 0:
+                    return at + self._window - now
+            return self._sent[-1][0] + self._window - now
+        self._sent.append((now, size))
+        self._used += size
+        return 0.0
+
+
 class UnitWindow:
     """At most `limit` resource units in each window of `window` virtual seconds."""
 
@@ -136,6 +165,7 @@ class Throttle:
         self.limits = limits = PROFILES[profile]
         self._gates.clear()
         self._mailboxes: dict[str, SlidingWindow] = {}
+        self._volumes: dict[str, VolumeWindow] = {}
         self._files = self._window(limits.files_units, limits.files_window)
         self._identity = self._window(limits.identity_units, limits.identity_window)
 
@@ -154,7 +184,7 @@ class Throttle:
         left = gate.remaining()
         return self._clock.sent(left) if left > 0 else None
 
-    def mailbox(self, owner: str, running: int) -> None:
+    def mailbox(self, owner: str, running: int, body_bytes: int = 0) -> None:
         """Admit a call on a mailbox on which `running` calls run, this one included; else 429."""
         bucket = f"mailbox:{owner}"
         if (wait := self._early(bucket)) is not None:
@@ -171,6 +201,15 @@ class Throttle:
             if (seconds := window.admit()) > 0:
                 told = self.gate(bucket).shut(seconds)
                 raise _mail_429(told, "Application is over its request limit for this mailbox.")
+        if self.limits.mailbox_upload_bytes and body_bytes:
+            volume = self._volumes.get(owner)
+            if volume is None:
+                volume = self._volumes[owner] = VolumeWindow(
+                    self.limits.mailbox_upload_bytes, self.limits.mailbox_upload_window, self._clock
+                )
+            if (seconds := volume.admit(body_bytes)) > 0:
+                told = self.gate(bucket).shut(seconds)
+                raise _mail_429(told, "Application is over its upload limit for this mailbox.")
 
     def files(self, units: int) -> dict[str, str]:
         """Admit a call of `units` RU on SharePoint; returns its headers; else 429."""
