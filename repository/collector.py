@@ -52,7 +52,7 @@ from repository.layout import (
     run_name,
 )
 from repository.marking import Marker, Marks
-from repository.state import damaged_packs, newest_generation, read_cell, read_cells, read_forgets
+from repository.state import damaged_packs, read_cell, read_cells, read_forgets
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -148,7 +148,7 @@ class Collector:
         )
         if not dry_run:
             self._require_swaps()
-            self._delete(self._newest().dead)  # of a collector that stopped
+            self._delete(self._repository.newest_generation().dead)  # of a collector that stopped
         view, marks = self._marked(marker)
         self._note(view, marks)
         chosen = self._sparse(view, marks)
@@ -177,12 +177,6 @@ class Collector:
                 code="writer-active",
             )
 
-    def _newest(self) -> GenerationForm:
-        repository = self._repository
-        return newest_generation(
-            repository.store, repository.keys, repository.uuid, repository.seen_generation
-        )
-
     # -- reading ---------------------------------------------------------------------------------
 
     def _view(self) -> View:
@@ -191,7 +185,7 @@ class Collector:
         store, keys, uuid = repository.store, repository.keys, repository.uuid
         forgets = read_forgets(store, keys, uuid)
         cells = read_cells(store, keys, uuid)
-        generation = self._newest()
+        generation = self._repository.newest_generation()
         self._sizes = {
             blob.name: blob.size
             for prefix in (PACKS, RUNS, MANIFESTS, POINTS)
@@ -215,7 +209,7 @@ class Collector:
 
     def _is_overtaken(self, view: View) -> bool:
         """Whether another collector published since: what is missing was deleted, not lost."""
-        return self._newest().number != view.generation.number
+        return self._repository.newest_generation().number != view.generation.number
 
     # -- copying ---------------------------------------------------------------------------------
 
@@ -307,7 +301,8 @@ class Collector:
         a writer may refer that nobody waits for: so runs that mention condemned packs are not merged with others.
         """
         dead, doomed = _pack_ids(dead_names), _pack_ids(condemned)
-        loaded = {run: decode_run(self._repository.load_run(run)) for run in named}
+        found = map(decode_run, self._repository.load_runs(named))
+        loaded = dict(zip(named, found, strict=True))
         mentioned = {run: {pack for pack, _ in loaded[run].packs} for run in named}
         dying = [run for run in named if mentioned[run] & dead]
         alone = [run for run in named if mentioned[run] & doomed]
@@ -337,7 +332,7 @@ class Collector:
         """Wait until every turn that was active after condemning has ended; the generation that it makes judgeable."""
         repository = self._repository
         store, keys, uuid = repository.store, repository.keys, repository.uuid
-        newest = self._newest().number
+        newest = self._repository.newest_generation().number
         turns = turns_to_wait_for(read_cells(store, keys, uuid))
         self._report.turns_waited_for = len(turns)
         deadline = time.monotonic() + self._limits.wait_s
@@ -365,8 +360,12 @@ class Collector:
         stored = seal_object(repository.keys, ObjectClass.CELL, repository.uuid, salt, plain, name)
         try:
             repository.store.replace(name, stored, tag)
-        except (Conflict, Unavailable):
-            return False  # it went on, or nobody knows: look again
+        except Conflict:
+            return False  # it went on: look again
+        except Unavailable:
+            now, _ = read_cell(repository.store, repository.keys, repository.uuid, WriterId(writer))
+            if not has_ended(now, turn):
+                raise  # not written, as on a full disk; the next collection goes on
         self._report.turns_revoked += 1
         return True
 

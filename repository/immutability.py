@@ -296,6 +296,15 @@ def immutability_of(store: BlobStore, config: ConfigForm) -> Immutability | None
     return Immutability(store, config.lock, config.repository)
 
 
+def locking_store(store: BlobStore, config: ConfigForm, keys: KeySet) -> BlobStore:
+    """The store as the repository writes to it: what stays is locked from its first moment, if the repository has locks."""
+    held = immutability_of(store, config)
+    if held is None:
+        return store
+    held.keys = keys
+    return held.store
+
+
 def require_lockable(store: BlobStore) -> None:
     """Raises: Unsupported(locks-unsupported, bucket-lockless, bucket-locks-all): this store keeps no promise of locks."""
     state = lock_store(store).bucket_state()

@@ -261,6 +261,35 @@ def test_a_turn_begins_before_the_state_is_read(open_repo: OpenRepository) -> No
     assert steps.index("gc/") > steps.index("sess/") > swap
 
 
+def test_a_lost_generation_is_an_older_state(
+    store: MemoryStore, places: Places, open_repo: OpenRepository
+) -> None:
+    """
+    The newest one, as a hold made it, goes: who knew it is told which file to delete if that was on purpose.
+
+    Nothing is written in its place meanwhile: a collection and a hold are refused as well.
+    """
+    knows = open_repo(store, places)
+    with knows.write_session("w") as session:
+        entry = commit_files(knows, session, {"a": b"1"})
+        point = session.seal_point(PointDraft("0" * 16, "p", "s", "success", (entry.ref,)))
+    knows.collect()
+    knows.hold(point.id, "law")
+    newest = max(name for name in store.objects if name.startswith("gc/"))
+    del store.objects[newest]
+    before = dict(store.objects)
+    for act in (
+        knows.refresh,
+        knows.collect,
+        lambda: knows.hold(point.id, "law"),
+        lambda: open_repo(store, places),
+    ):
+        with pytest.raises(Corruption, match=r"older state.*seen\.json") as caught:
+            act()
+        assert caught.value.code == "store-rolled-back"
+    assert store.objects == before
+
+
 def test_a_rolled_back_store_is_noticed(
     store: MemoryStore, places: Places, open_repo: OpenRepository
 ) -> None:

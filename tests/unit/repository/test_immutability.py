@@ -25,7 +25,9 @@ from repository.immutability import (
 )
 from repository.layout import CELLS, PACKS
 from repository.past import open_past
+from repository.repair import verify_and_repair
 from repository.repository import initialize
+from repository.salvage import salvage
 from repository.settings import LockForm
 from tests.fixtures.locks import Clock
 from tests.fixtures.repositories import (
@@ -158,6 +160,46 @@ def test_the_collector_leaves_what_is_locked_and_deletes_it_later(world: World) 
     later = world.machine()
     assert restored(later, later.point(point.id)) == {"a": noise(2)}
     assert audit_locks(later).drifts == []
+
+
+@pytest.mark.parametrize("kind", ["manifest/", "point/", "run/"])
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_what_a_repair_puts_back_is_locked(
+    world: World, tmp_path: Path, kind: str, how: str
+) -> None:
+    """A new version, locked from its first moment; whether by parity, from a copy or, of a run, made again."""
+    world.back_up({"a": noise(1)})
+    copy = MemoryStore()
+    copy.objects = dict(world.store.objects)
+    name = world.names(kind)[0]
+    if how == "damaged":
+        world.store.overwrite(name, copy.objects[name][:70] + b"x" + copy.objects[name][71:])
+    else:
+        world.store.delete(name)
+    places = Places(tmp_path / "cache", tmp_path / "state")
+    others = [] if how == "damaged" or kind == "run/" else [copy]
+    report, _ = verify_and_repair(world.store, PASSPHRASE, places, "listing", others)
+    assert report.changed
+    for there in world.names():
+        assert (world.lock(there) is not None) == is_locked_kind(there), there
+    drifts = audit_locks(world.machine()).drifts
+    assert [drift for drift in drifts if drift.kind in ("unlocked", "short")] == []
+
+
+def test_what_a_salvage_makes_is_locked(world: World, tmp_path: Path) -> None:
+    """New runs as well as objects made good by parity."""
+    point = world.back_up({"a": noise(1)})
+    for name in world.names():
+        if name.startswith(("sess/", "gc/", "run/")):
+            world.store.delete(name)
+    (manifest,) = world.names("manifest/")
+    stored = world.store.objects[manifest]
+    world.store.overwrite(manifest, stored[:70] + b"x" + stored[71:])
+    places = Places(tmp_path / "cache", tmp_path / "state")
+    assert salvage(world.store, PASSPHRASE, places, force=True).packs_taken_in
+    for name in world.names():
+        assert (world.lock(name) is not None) == is_locked_kind(name), name
+    assert restored(world.machine(), point) == {"a": noise(1)}
 
 
 def test_days_only_grow(world: World) -> None:

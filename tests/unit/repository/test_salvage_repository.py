@@ -137,6 +137,29 @@ def test_manifests_without_their_catalogs_are_left_out(
                 assert contents(repository, repository.entries.get(item.entry))
 
 
+def test_a_cell_put_back_from_an_older_copy_gets_a_higher_turn(
+    filled: MemoryStore, open_repo: OpenRepository, tmp_path: Path
+) -> None:
+    """Above every turn seen, with the commits that it has: all points are there, and what the writer commits next counts."""
+    with open_repo(filled) as repository:
+        with repository.write_session("v") as session:
+            older = filled.objects["sess/v"]
+            commit_files(repository, session, {"x": b"x"}, object_key("eve"))
+            entry = commit_files(repository, session, {"y": b"y"}, object_key("eve"))
+            session.seal_point(PointDraft("3" * 16, "q", "four", "success", (entry.ref,)))
+        before = everything(repository)
+    filled.objects["sess/v"] = older
+    report = salvaged(filled, tmp_path, force=True)
+    assert report.cells_made == ["v"]
+    repository = open_repo(filled)
+    assert everything(repository) == before
+    assert repository.verify("read").ok
+    with repository.write_session("v") as session:
+        entry = commit_files(repository, session, {"z": b"z"}, object_key("eve"))
+        session.seal_point(PointDraft("4" * 16, "q", "five", "success", (entry.ref,)))
+    assert len(open_repo(filled).points()) == len(before) + 1
+
+
 def test_a_collection_meanwhile_stops_it(
     filled: MemoryStore, open_repo: OpenRepository, tmp_path: Path
 ) -> None:
