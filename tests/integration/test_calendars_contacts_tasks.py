@@ -47,8 +47,8 @@ async def test_only_what_changed_is_read(lab: Lab) -> None:
     result = await backup(lab, user)
     requests = [task.counters.requests for task in result.tasks]
     before = [task.counters.requests for task in unchanged.tasks]
-    # an event with two contents, an attached item and their listing; two series
-    assert requests[0] - before[0] == (1 + 1 + 1 + 2) + 2 + 2
+    # an event, its attachments (listing, file, link, item with its content); two series
+    assert requests[0] - before[0] == (1 + 1 + 1 + 1 + 2) + 2 + 2
     assert requests[1] - before[1] == 3 * 2  # a contact and its photo, there or not
     assert requests[2] - before[2] == 1 + 2  # a task, its attachment
     assert stored(result) == 7
