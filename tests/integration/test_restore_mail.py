@@ -196,7 +196,10 @@ async def test_killed_after_every_write_it_goes_on_and_makes_nothing_twice(lab: 
     wipe_mail(lab.tenant, user)
     script = lab.emulator.services.script
     for run in range(40):
-        rule = {"when": {"kind": "write", "nth": 1 + run % 4}, "do": {"then": "drop", "commit": True}}
+        rule = {
+            "when": {"kind": "write", "nth": 1 + run % 4},
+            "do": {"then": "drop", "commit": True},
+        }
         lab.emulator.controls.script([rule])
         restore = asyncio.create_task(lab.restore(point, collision="copy"))
         while not restore.done() and not script.fired()[0]:
