@@ -17,7 +17,7 @@ from proxy.converters.graph_json import Members, entries, line, member, text
 
 __all__ = ["Entry", "sheet_chunks"]
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 CELL_CHARACTERS_MAX = 32_000  # spreadsheets take 32,767
 ROWS_A_PIECE = 200
 

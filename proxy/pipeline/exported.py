@@ -126,7 +126,9 @@ class _Walker:
             yield from self._container(self._top, file, None)
             return
         above = (*self._top, *self._names_above(start))
-        names = self._names_beside(start)
+        # A message's name holds its id: no need to look at what else is in its folder.
+        alone = start.kind == "message"
+        names = {start.id: item_name(start, self._form)} if alone else self._names_beside(start)
         if start.kind == "container":
             file = names.get(start.id + GATHERED, "")
             yield from self._container((*above, names[start.id]), file, start)

@@ -12,7 +12,6 @@ from itertools import islice
 
 import msgspec
 
-from engine.catalog import Row
 from engine.errors import NotFound, UsageError
 from engine.manifest import PointForm
 from proxy.contract import BrowseRequest, TaskSecrets
@@ -21,7 +20,6 @@ from proxy.keeper import RepositoryKeeper
 from proxy.pipeline.archive import zip_chunks
 from proxy.pipeline.context import Download
 from proxy.pipeline.exported import Exported, Problem, walk
-from proxy.pipeline.rendering import item_chunks, item_name
 from proxy.workloads.moments import iso_text
 from repository import Repository
 from repository.browse import Browser, Listed, is_tree
@@ -35,7 +33,6 @@ MEDIA_TYPES = {
     "ics": "text/calendar",
     "vcf": "text/vcard",
 }
-ITS_OWN = frozenset({"native", "eml"})  # an item as it is
 SINGLE = frozenset({"mbox", "ics", "vcf", "html", "json", "csv"})  # no archive around one file
 DETAILS = frozenset(
     {
@@ -84,8 +81,6 @@ class Questions:
                 code="format-unfit",
             )
         row = browser.find(request.path).row
-        if row is not None and row.kind != "container" and request.format in ITS_OWN:
-            return _item_download(repository, row)
 
         def plan(problem: Problem | None = None) -> Iterator[Exported]:
             return walk(repository, browser, request.path, request.format, problem)
@@ -95,7 +90,8 @@ class Questions:
             raise NotFound(
                 f"Nothing there can be exported as {request.format}.", code="export-nothing"
             )
-        if len(files) == 1 and request.format in SINGLE:
+        item = row is not None and row.kind != "container" and request.format != "zip"
+        if len(files) == 1 and (item or request.format in SINGLE):
             return _file_download(files[0])
         segments = [segment for segment in request.path.split("/") if segment]
         name = safe_name((segments or [browser.point.name])[-1], extension=".zip")
@@ -120,17 +116,10 @@ class Questions:
         return browser
 
 
-def _item_download(repository: Repository, row: Row) -> Download:
-    name = item_name(row)
-    as_stored = any(part.role in ("mime", "content") for part in row.parts)
-    chunks = item_chunks(repository, row)
-    return Download(name, _media_type(name), row.size if as_stored else None, chunks)
-
-
 def _file_download(one: Exported) -> Download:
     name = one.path[-1]
     chunks = one.chunks() if one.chunks is not None else iter(())
-    return Download(name, _media_type(name), None, chunks)
+    return Download(name, _media_type(name), one.size, chunks)
 
 
 def _media_type(name: str) -> str:

@@ -16,7 +16,7 @@ from engine.catalog import Row
 from engine.errors import BackupError, NotFound
 from proxy.contract import ExportFormat
 from proxy.converters.eml import rebuilt_mime, rendered_item
-from proxy.converters.graph_json import entries, line, member, text
+from proxy.converters.graph_json import Members, entries, line, member, text
 from proxy.converters.html_page import message_page
 from proxy.converters.ics import Component, calendar_chunks, event_component
 from proxy.converters.ics_task import task_component
@@ -33,7 +33,6 @@ __all__ = [
     "Form",
     "ItemFile",
     "gathered",
-    "item_chunks",
     "item_files",
     "item_name",
 ]
@@ -48,6 +47,7 @@ NAMELESS = {
     "task": "(no title)",
     "contact": "(no name)",
 }
+ENDING_BYTES_MAX = 20
 PART_ENDINGS = {"mime": ".eml", "photo": ".jpg", "fts": ".fts"}
 
 
@@ -122,10 +122,12 @@ def item_files(repository: Repository, row: Row, form: Form, name: str) -> Itera
     if form.name == "html":
         page = name.removesuffix(".eml") + ".html"
         yield ItemFile(page, lambda: iter([_page(item, name)]))
-    yield ItemFile(name, lambda: item_chunks(repository, row), row.size)
+    stored = item.part("mime") or item.part("content")
+    size = stored.size if stored is not None else None
+    yield ItemFile(name, lambda: _item_chunks(repository, row), size)
 
 
-def item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
+def _item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
     """
     The bytes of one item in its own open format.
 
@@ -182,9 +184,19 @@ def _mime(item: StoredItem) -> Iterator[bytes]:
     mime = item.part("mime")
     if mime is not None:
         return item.chunks(mime)
+    return iter([rebuilt_mime(_members_with_body(item), item.attachments())])
+
+
+def _members_with_body(item: StoredItem) -> Members:
     if item.part("json") is None:
         raise NotFound("The message has no content.", code="item-empty")
-    return iter([rebuilt_mime(item.members(), item.attachments())])
+    members = item.members()
+    if "body" not in members:
+        raise NotFound(
+            "The message is kept as a stream of Exchange alone; restore it, or export it as json.",
+            code="item-stream-only",
+        )
+    return members
 
 
 def _whole_mime(item: StoredItem) -> bytes:
@@ -218,7 +230,7 @@ def _page(item: StoredItem, whole: str) -> bytes:
     mime = item.part("mime")
     if mime is not None:
         return message_page(letter_of_mime(item.content(mime)), whole)
-    return message_page(letter_of_json(item.members(), item.attachments()), whole)
+    return message_page(letter_of_json(_members_with_body(item), item.attachments()), whole)
 
 
 def _documents(item: StoredItem, name: str) -> Iterator[ItemFile]:
@@ -229,11 +241,10 @@ def _documents(item: StoredItem, name: str) -> Iterator[ItemFile]:
     for part in item.row.parts:
         if part.role in ("json", "attachments", "content"):
             continue
-        ending = PART_ENDINGS.get(
-            part.role, PurePosixPath(safe_name(names.get(part.role, ""))).suffix
+        # Not shortened again: the stem's end is what tells it from others.
+        file = stem + (
+            PART_ENDINGS.get(part.role) or f".{part.role}{_ending(names.get(part.role, ''))}"
         )
-        role = "" if part.role in PART_ENDINGS else f".{part.role}"
-        file = safe_name(stem, extension=role + ending)
         files.append({"role": part.role, "file": file, "size": part.size})
         yield ItemFile(file, lambda part=part: item.chunks(part), part.size)  # type: ignore[misc]
     yield ItemFile(name, lambda: iter([_document(item, files)]))
@@ -250,6 +261,11 @@ def _document(item: StoredItem, files: list[dict[str, Any]]) -> bytes:
         about["attachments"] = listing
     pairs = (b'"item":' + item.document(), b'"strongroom":' + msgspec.json.encode(about))
     return msgspec.json.format(b"{" + b",".join(pairs) + b"}", indent=1) + b"\n"
+
+
+def _ending(name: str) -> str:
+    ending = PurePosixPath(safe_name(name)).suffix
+    return ending if len(ending.encode()) <= ENDING_BYTES_MAX else ""
 
 
 def _attachment_names(item: StoredItem) -> dict[str, str]:

@@ -116,6 +116,9 @@ def test_restore_points_are_asked_of_a_proxy(installation: Installation) -> None
     assert item.body == b"x" * (40 * 65536)
     assert item.headers["content-disposition"].startswith('attachment; filename="Re_ _offer_')
     assert "set-cookie" not in item.headers
+    page = installation.call("GET", f"{base}/latest/download?path=user/mail/1&format=html")
+    assert page.headers["content-disposition"].startswith('attachment; filename="page.html"')
+    assert installation.call("GET", f"{base}/latest/download?path=a&format=pst").status == 422
     with pytest.raises((http.client.IncompleteRead, OSError)):
         installation.call("GET", f"{base}/latest/download?path=torn")
 

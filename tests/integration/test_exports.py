@@ -19,7 +19,7 @@ from engine.errors import Conflict, NotFound
 from engine.manifest import PointForm
 from proxy.contract import BrowseRequest, ExportFormat, TaskSecrets
 from proxy.pipeline.export import ExportResult, export_point
-from tests.fixtures.records import PICTURE, fill, lab
+from tests.fixtures.records import PICTURE, encoded, fill, lab, single
 from tests.unit.proxy.lab import PASSPHRASE, Lab, mime
 from tools.cli.main import run
 
@@ -43,6 +43,11 @@ async def backed_up(lab: Lab) -> tuple[str, PointForm]:
     for number in range(3):
         tenant.add_message(user, "Inbox", mime(number, "From the start\r\n>From", subject="Same"))
     tenant.add_message(user, "Inbox/CON", HTML_MAIL)
+    for number in range(2):
+        long = {"subject": "long " * 80 + str(number)}
+        made = lab.emulator.controls.add_record(user, "calendar", "Team", single("x") | long)["id"]
+        attached = encoded(b"long %d" % number)
+        lab.emulator.controls.attach(user, "calendar", made, "x" * 300 + ".docx", attached)
     odd = tenant.add_message(user, "Inbox", mime(9, "no mime", subject="Odd"))
     lab.emulator.faults.fail_item(odd.key, 500, "ErrorMimeContentConversionFailed", 1)
     result = await lab.backup(user, workloads=("mail", "calendar", "contacts", "tasks"))
@@ -70,7 +75,11 @@ async def test_native_is_one_open_file_an_item(lab: Lab, tmp_path: Path) -> None
     assert done.problems == []
     out = tmp_path / "out" / user
     events = {p.name: events_of(p.read_bytes()) for p in (out / "calendar").rglob("*.ics")}
-    assert set(events) == {"Once.ics", "All day.ics", "Team \U0001f30d.ics", "Weekly.ics"}
+    long = {name for name in events if name.startswith("long ")}
+    assert len(long) == 2
+    assert set(events) - long == {
+        "Once.ics", "All day.ics", "Team \U0001f30d.ics", "Weekly.ics",
+    }  # fmt: skip
     series = events["Weekly.ics"]
     assert set(series) == {"Weekly", "Moved"}
     assert series["Weekly"].decoded("rrule")["COUNT"] == [6]
@@ -106,9 +115,9 @@ async def test_one_file_a_folder(lab: Lab, tmp_path: Path) -> None:
     calendar = (out / "ics" / user / "calendar" / "Calendar.ics").read_bytes()
     assert set(events_of(calendar)) == {"Once", "All day", "Weekly", "Moved"}
     assert calendar.count(b"BEGIN:VTIMEZONE") == 1
-    assert set(events_of((out / "ics" / user / "calendar" / "Team.ics").read_bytes())) == {
-        "Team \U0001f30d"
-    }
+    team = events_of((out / "ics" / user / "calendar" / "Team.ics").read_bytes())
+    assert "Team \U0001f30d" in team
+    assert len(team) == 3
     assert b"SUMMARY:Water" in (out / "ics" / user / "tasks" / "Garden.ics").read_bytes()
     await export(lab, point, out / "vcf", "vcf", f"{user}/contacts")
     contacts = (out / "vcf" / user / "contacts" / "Contacts.vcf").read_text()
@@ -147,7 +156,9 @@ async def test_json_has_every_member_and_names_every_part(lab: Lab, tmp_path: Pa
         found[document["item"]["id"]] = document
         for part in document["strongroom"]["files"]:
             assert (file.parent / part["file"]).stat().st_size == part["size"]
-    assert len(found) == 5 + 4 + 4 + 3
+    assert len(found) == 5 + 6 + 4 + 3
+    long = {p.read_bytes() for p in out.rglob("long *.attachment-0.docx")}
+    assert long == {b"long 0", b"long 1"}
     for message in lab.tenant.mailbox(user).messages():
         kept = found[message.key]["item"]
         assert (kept["isRead"], kept["changeKey"]) == (False, kept["changeKey"])
@@ -157,6 +168,7 @@ async def test_json_has_every_member_and_names_every_part(lab: Lab, tmp_path: Pa
     assert contents == ["attachment-0", None, None]
     assert (out / "calendar/Calendar/Once.attachment-0.txt").read_bytes() == b"plan" * 9
     assert json.loads((out / "calendar/Team/folder.json").read_bytes())["color"] == "lightRed"
+    assert max(len(p.name.encode()) for p in out.rglob("*")) < 255
     photos = list((out / "contacts/Contacts").glob("*.jpg"))
     assert [photo.read_bytes() for photo in photos] == [PICTURE]
 
@@ -171,7 +183,7 @@ async def test_csv_is_one_table_a_workload(lab: Lab, tmp_path: Path) -> None:
         assert data.startswith(b"\xef\xbb\xbf")
         tables[name] = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
     assert {name: len(table) for name, table in tables.items()} == {
-        "mail": 5, "calendar": 4, "contacts": 4, "tasks": 3,
+        "mail": 5, "calendar": 6, "contacts": 4, "tasks": 3,
     }  # fmt: skip
     assert all(int(line["size"]) > 0 for table in tables.values() for line in table)
     formula = next(line for line in tables["mail"] if line["folder"] == "Inbox/CON")
@@ -276,3 +288,28 @@ async def test_the_command_takes_every_format(
     assert "exported as vcf" in capsys.readouterr().err
     assert await asyncio.to_thread(run, [*words[:-1], "pst", *local]) == 2
     assert not (tmp_path / "x").exists()
+
+
+async def test_a_message_that_is_a_stream_alone_is_named(lab: Lab, tmp_path: Path) -> None:
+    """Rather a named problem than an empty mail; as json its stream comes out byte for byte."""
+    user, _ = fill(lab)
+    bad = lab.tenant.add_message(user, "Inbox", mime(1, subject="Bad"))
+    lab.tenant.add_message(user, "Inbox", mime(2))
+    path, answer = f"/users/*/messages/{bad.key}", {"status": 500, "code": "ErrorCorruptData"}
+    lab.emulator.controls.script(
+        [{"when": {"path": path + below}, "do": answer} for below in ("/$value", "")]
+    )
+    point = (await lab.backup(user, workloads=("mail",))).point
+    assert point is not None
+    for form, files in (("native", 1), ("html", 2)):
+        done = await export(lab, point, tmp_path / form, form)
+        assert ([p.code for p in done.problems], done.files) == (
+            ["item-stream-only"] * files,
+            files,
+        )
+    mbox = await export(lab, point, tmp_path / "mbox", "mbox")
+    assert ([p.code for p in mbox.problems], mbox.files) == (["item-stream-only"], 1)
+    done = await export(lab, point, tmp_path / "json", "json")
+    assert done.problems == []
+    [stream] = (tmp_path / "json").rglob("Bad~*.fts")
+    assert stream.stat().st_size > 0
