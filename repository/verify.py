@@ -46,6 +46,7 @@ from repository.layout import (
     POINTS,
     RUNS,
     cell_name,
+    generation_name,
     manifest_name,
     pack_name,
     parse_pack_name,
@@ -56,6 +57,7 @@ from repository.ledger import LEVELS, Ledger, Level, Rolling
 from repository.packcheck import PackCheck, PackFindings
 from repository.points import Damaged
 from repository.scrub import intact
+from repository.state import missing_generations
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -192,7 +194,7 @@ class _Verifier:
         return report
 
     def _named_objects(self) -> None:
-        """Keys, runs and manifests that the state names; refresh has opened runs and manifests once already."""
+        """Keys, generations, runs and manifests that the state names; refresh has opened runs and manifests once already."""
         state = self._repository.state
         names = [run_name(r) for r in state.runs] + [manifest_name(m) for m in state.manifests]
         for name in names:
@@ -208,6 +210,12 @@ class _Verifier:
         self._report.unreferenced = sum(
             1 for n in self._sizes if n.startswith((RUNS, MANIFESTS)) and n not in named
         )
+        for gap in missing_generations(self._sizes):
+            error = NotFound(
+                f"of the generations {gap[0]} to {gap[-1]} none is there: `strongroom repo collect` closes the gap",
+                code="generation-missing",
+            )
+            self._report.add(generation_name(gap[0]), error)
         held = [name for name in self._sizes if name.startswith(KEYS)]
         for name, error in ring_problems(self._repository.store, held):
             self._report.add(name, error)
