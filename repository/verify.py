@@ -187,7 +187,7 @@ class _Verifier:
         self._entries()
         self._lost_cells()
         if self._reaches("drill"):
-            report.drill = drill(repository, _newest(repository), everything=everything)
+            report.drill = drill(repository, repository.entries.newest(), everything=everything)
         report.packs = len(packs)
         report.chunks = repository.index.count()
         report.affected += map(str, report.lost)
@@ -465,13 +465,6 @@ class _Verifier:
             self._report.points_affected.append(point_id(name.removeprefix(POINTS)))
         held = {name for name in self._sizes if name.startswith(POINTS)}
         self._report.unreferenced += len(held - {point_name(p) for p in repository.state.points})
-
-
-def _newest(repository: "Repository") -> list[Entry]:
-    """The newest complete entry of every object and workload."""
-    keys = {(e.form.object.kind, e.form.object.id, e.form.workload) for e in repository.entries}
-    found = (repository.entries.newest_complete(*key) for key in sorted(keys))
-    return [entry for entry in found if entry is not None]
 
 
 def _ids(joined: bytes) -> set[bytes]:
