@@ -11,6 +11,7 @@ delete   what a published generation calls dead
 number may run at once: only the creation of `gc/<n+1>` counts, and a step that lost the number is computed again.
 """
 
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -52,13 +53,20 @@ from repository.layout import (
     run_name,
 )
 from repository.marking import Marker, Marks
-from repository.state import damaged_packs, read_cell, read_cells, read_forgets
+from repository.state import (
+    damaged_packs,
+    missing_generations,
+    read_cell,
+    read_cells,
+    read_forgets,
+)
 
 if TYPE_CHECKING:
     from repository.repository import Repository
 
 STORE_CALLS_AT_ONCE = 16
 GENERATIONS_KEPT = 16  # whole ones behind the newest: a turn that spans them need not store again
+GAPS_CLOSED_MAX = 1000  # stubs that one collection puts in the place of deleted generations
 STUB_BYTES_MAX = 512  # a generation that is larger is not a stub
 
 
@@ -389,8 +397,15 @@ class Collector:
         return True
 
     def _stub_old_generations(self) -> None:
-        """Take the content of generations that nobody needs any more; their numbers stay taken."""
+        """
+        Take the content of generations that nobody needs any more; their numbers stay taken.
+
+        Those that somebody deleted get a stub as well: else whoever stopped before one of them would create it anew.
+        """
         repository = self._repository
+        gaps = missing_generations(blob.name for blob in self._store.list(GENERATIONS))
+        for number in itertools.islice(itertools.chain.from_iterable(gaps), GAPS_CLOSED_MAX):
+            publish(repository, GenerationForm(number, stub=True))
         blobs = [(generation_number(b.name), b) for b in self._store.list(GENERATIONS)]
         newest = max(number for number, _ in blobs)
         for number, blob in blobs:

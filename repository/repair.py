@@ -340,12 +340,18 @@ def _settle(
     if sound and name in marked:
         _unmark(store, name, report)
     elif not sound and name not in marked:
-        if not report.dry_run:
-            mark = msgspec.json.encode({"found_at": ambient.now()})
-            try:
-                store.put_new(DAMAGED + name, mark)
-            except Conflict:
-                return
+        mark_damaged(store, name, report)
+
+
+def mark_damaged(store: BlobStore, name: str, report: RepairReport) -> None:
+    """Mark a pack, unless it is marked already or this is a dry run."""
+    if not report.dry_run:
+        mark = msgspec.json.encode({"found_at": ambient.now()})
+        try:
+            store.put_new(DAMAGED + name, mark)
+        except Conflict:
+            return
+    if name not in report.marked:
         report.marked.append(name)
 
 
@@ -358,9 +364,11 @@ def _unmark(store: BlobStore, name: str, report: RepairReport) -> None:
 # -- runs ------------------------------------------------------------------------------------------
 
 
-def packs_not_indexed(repository: Repository, mender: "Mender | None" = None) -> list[RunPack]:
+def packs_not_indexed(repository: Repository, mender: Mender) -> list[RunPack]:
     """
     Packs that hold chunks in no readable run, from their authenticated directories; dead ones are not looked at.
+
+    Of a pack whose directory stays damaged the sound frames that its salvage points list; it is marked.
 
     Args:
         mender: puts back packs whose directory does not open.
@@ -372,13 +380,14 @@ def packs_not_indexed(repository: Repository, mender: "Mender | None" = None) ->
             continue
         object_class, pack = parse_pack_name(blob.name)
         directory = check.check(blob.name, blob.size, scrub=False, decode=False).directory
-        if directory is None and mender is not None and mender.mend(blob.name):
+        if directory is None and mender.mend(blob.name):
             directory = check.check(blob.name, blob.size, scrub=False, decode=False).directory
-        if directory is None:
-            continue
-        ids = runs.gather_ids(b"".join(frame.refs for frame in directory.frames))
+        frames = check.salvage(blob.name) if directory is None else directory.frames
+        ids = runs.gather_ids(b"".join(frame.refs for frame in frames))
         if repository.index.absent(ids):
-            found.append(RunPack(pack, object_class, directory.frames))
+            if directory is None:
+                mark_damaged(repository.store, blob.name, mender.report)
+            found.append(RunPack(pack, object_class, frames))
     return found
 
 

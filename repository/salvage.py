@@ -47,7 +47,7 @@ from repository.layout import (
 )
 from repository.packcheck import PackCheck
 from repository.points import Damaged, in_order, read_points
-from repository.repair import mend_small_objects
+from repository.repair import RepairReport, mark_damaged, mend_small_objects
 from repository.repository import open_keys, open_on
 from repository.settings import Places
 from repository.state import State, read_cell, read_generation, state_of
@@ -171,6 +171,10 @@ class _Salvage:
         report.listing = in_order(points.values())
         if not dry_run:
             runs_made = [self._store_run(plain) for plain in made.values()]
+            for pack in packs:
+                name = pack_name(pack.object_class, pack.pack)
+                if name in report.damaged:
+                    mark_damaged(self._store, name, RepairReport())
             self._make_cells(cells)
             live = Live(
                 tuple(dict.fromkeys([*state.manifests, *manifests])),
@@ -240,7 +244,7 @@ class _Salvage:
         return readable
 
     def _packs_beside(self, readable: list[str], dead: Collection[str]) -> list[RunPack]:
-        """Packs that hold chunks which no readable run names."""
+        """Packs that hold chunks which no readable run names; of a damaged one what its salvage points list."""
         self._index.sync(readable, lambda names: map(self._load_run, names))
         check = PackCheck(self._store, self._keys, self._uuid)
         blobs = [blob for blob in self._store.list(PACKS) if blob.name not in dead]
@@ -251,8 +255,9 @@ class _Salvage:
             self._progress(number + 1, len(blobs))
             if findings.directory is None:
                 self._report.damaged[blob.name] = findings.errors[0].message
-                continue
-            frames = findings.directory.frames
+                frames = check.salvage(blob.name)
+            else:
+                frames = findings.directory.frames
             ids = runs.gather_ids(b"".join(frame.refs for frame in frames))
             if self._index.absent(ids):
                 found.append(RunPack(pack, object_class, frames))

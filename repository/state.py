@@ -5,8 +5,9 @@ Order matters (docs/format.md, "Commit"): cells first, then the newest generatio
 round a commit folded in between would be missed.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from engine.commit import (
@@ -150,6 +151,12 @@ def newest_generation(
             code="generation-missing",
         )
     return newest
+
+
+def missing_generations(names: Iterable[str]) -> list[range]:
+    """Numbers below the highest generation among object names that no generation has: there must be none."""
+    numbers = [0, *sorted(generation_number(n) for n in names if n.startswith(GENERATIONS))]
+    return [range(a + 1, b) for a, b in itertools.pairwise(numbers) if b > a + 1]
 
 
 def read_generation(

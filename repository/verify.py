@@ -46,6 +46,7 @@ from repository.layout import (
     POINTS,
     RUNS,
     cell_name,
+    generation_name,
     manifest_name,
     pack_name,
     parse_pack_name,
@@ -56,6 +57,7 @@ from repository.ledger import LEVELS, Ledger, Level, Rolling
 from repository.packcheck import PackCheck, PackFindings
 from repository.points import Damaged
 from repository.scrub import intact
+from repository.state import missing_generations
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -185,14 +187,14 @@ class _Verifier:
         self._entries()
         self._lost_cells()
         if self._reaches("drill"):
-            report.drill = drill(repository, _newest(repository), everything=everything)
+            report.drill = drill(repository, repository.entries.newest(), everything=everything)
         report.packs = len(packs)
         report.chunks = repository.index.count()
         report.affected += map(str, report.lost)
         return report
 
     def _named_objects(self) -> None:
-        """Keys, runs and manifests that the state names; refresh has opened runs and manifests once already."""
+        """Keys, generations, runs and manifests that the state names; refresh has opened runs and manifests once already."""
         state = self._repository.state
         names = [run_name(r) for r in state.runs] + [manifest_name(m) for m in state.manifests]
         for name in names:
@@ -208,6 +210,12 @@ class _Verifier:
         self._report.unreferenced = sum(
             1 for n in self._sizes if n.startswith((RUNS, MANIFESTS)) and n not in named
         )
+        for gap in missing_generations(self._sizes):
+            error = NotFound(
+                f"of the generations {gap[0]} to {gap[-1]} none is there: `strongroom repo collect` closes the gap",
+                code="generation-missing",
+            )
+            self._report.add(generation_name(gap[0]), error)
         held = [name for name in self._sizes if name.startswith(KEYS)]
         for name, error in ring_problems(self._repository.store, held):
             self._report.add(name, error)
@@ -457,13 +465,6 @@ class _Verifier:
             self._report.points_affected.append(point_id(name.removeprefix(POINTS)))
         held = {name for name in self._sizes if name.startswith(POINTS)}
         self._report.unreferenced += len(held - {point_name(p) for p in repository.state.points})
-
-
-def _newest(repository: "Repository") -> list[Entry]:
-    """The newest complete entry of every object and workload."""
-    keys = {(e.form.object.kind, e.form.object.id, e.form.workload) for e in repository.entries}
-    found = (repository.entries.newest_complete(*key) for key in sorted(keys))
-    return [entry for entry in found if entry is not None]
 
 
 def _ids(joined: bytes) -> set[bytes]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,6 +246,26 @@ def test_a_store_without_conditions_is_noticed(
         info = command("repo", "info", address, "--json")
         assert info.document["compare_and_swap"] is False
         assert command("repo", "verify", address, "--read-data").code == 0
+
+
+def test_a_bucket_that_keeps_versions_is_noticed(
+    seaweed: ObjectServer, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`repo init` and `repo info` say that deleted objects stay; a rotation of keys names the rings that do."""
+    use(seaweed.environment, monkeypatch)
+    client, bucket = s3_client(seaweed.port), f"versions-{secrets.token_hex(6)}"
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    kept, plain = f"s3://{bucket}/repository", seaweed.address()
+    for address, versions in ((kept, True), (plain, False)):
+        made = command("repo", "init", address)
+        assert (made.code, "keeps versions" in made.err) == (0, versions)
+        info = command("repo", "info", address, "--json")
+        assert info.document["versions_kept"] is versions
+        rotated = command("repo", "key", "rotate", address)
+        assert (rotated.code, "versions-kept" in rotated.err) == (
+            (3, True) if versions else (0, False)
+        )
 
 
 def test_an_import_over_a_bad_way_ends_right_or_goes_on(

@@ -8,12 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.commit import GenerationForm
 from engine.errors import BackupError, Corruption
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.cellcheck import CellCheck
+from repository.forgets import publish
+from repository.layout import generation_number
 from repository.repository import initialize, open_on
 from repository.salvage import salvage
+from repository.state import read_generation
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository, commit_files, object_key
 
 KINDS = ("pack/d", "pack/m", "run", "manifest", "point", "sess")
@@ -192,6 +196,30 @@ def test_a_writer_that_goes_on_meanwhile_is_no_lost_cell(
     del store.objects["sess/x"]
     for generation in (before.generation, folded):
         assert CellCheck(fresh).lost(before.cells, generation, {}, store.objects) == {"x": 1}
+
+
+def test_a_lost_generation_leaves_a_gap_that_is_noticed_and_closed(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """Nothing else is lost with an older one; a collection takes its number again, so that nobody can publish under it."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    whole = readable(open_repo(store))
+    *older, newest = names(filled, "gc/")
+    for name in older:
+        del store.objects[name]
+    report = open_repo(store).verify("listing")
+    assert [(p.name, p.code) for p in report.problems] == [(older[0], "generation-missing")]
+    assert not report.affected
+    assert readable(open_repo(store)) == whole
+    repository = open_repo(store)
+    repository.collect()
+    assert open_repo(store).verify("read").ok
+    assert names(store.objects, "gc/")[: len(older) + 1] == [*older, newest]
+    for name in older:
+        number = generation_number(name)
+        assert read_generation(store, repository.keys, repository.uuid, number).stub
+        assert not publish(repository, GenerationForm(number))
 
 
 def test_a_lost_cell_is_noticed(

@@ -8,6 +8,7 @@ import pytest
 from engine.errors import BackupError, Conflict, UsageError
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
+from repository.repair import verify_and_repair
 from repository.repository import initialize
 from repository.salvage import SalvageReport, salvage
 from tests.fixtures.repositories import (
@@ -85,6 +86,47 @@ def test_everything_comes_back(
     assert len(fresh.points()) == 5
     fresh.collect()
     assert {k: v for k, v in everything(fresh).items() if k in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["salvage", "repair"])
+def test_a_torn_pack_gives_what_its_salvage_points_list(
+    open_repo: OpenRepository, tmp_path: Path, how: str
+) -> None:
+    """Runs lost and a pack cut off: files before the last salvage point are read, the others are lost; the pack is marked."""
+    store = MemoryStore()
+    initialize(store, PASSPHRASE, CHEAP, parity="off")
+    files = {str(n): random.Random(n).randbytes(900_000) for n in range(16)}
+    with open_repo(store) as repository, repository.write_session("w") as session:
+        entry = commit_files(repository, session, files)
+        session.seal_point(PointDraft("0" * 16, "p", "one", "success", (entry.ref,)))
+    (pack,) = (name for name in store.objects if name.startswith("pack/d"))
+    store.objects[pack] = store.objects[pack][: len(store.objects[pack]) * 3 // 4]
+    lose(store, "run/")
+    places = Places(tmp_path / "sc", tmp_path / "ss")
+    if how == "salvage":
+        assert pack in salvage(store, PASSPHRASE, places).damaged
+    else:
+        report, _ = verify_and_repair(store, PASSPHRASE, places, "listing")
+        assert report.marked == [pack]
+    assert f"damaged/{pack}" in store.objects
+    repository = open_repo(store)
+    found, lost = 0, 0
+    for row in repository.catalog(repository.entries.get(entry.ref)).rows():
+        try:
+            data = b"".join(map(repository.read_all, row.parts))
+        except BackupError:
+            lost += 1
+        else:
+            assert data == files[row.id.decode()]
+            found += 1
+    assert found >= 6
+    assert lost >= 4
+    with repository.write_session("w") as session:
+        commit_files(repository, session, files)
+    whole = open_repo(store)
+    (entry,) = whole.entries.newest()
+    assert contents(whole, entry) == files
 
 
 def test_a_repository_that_opens_is_refused(filled: MemoryStore, tmp_path: Path) -> None:
