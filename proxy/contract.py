@@ -54,6 +54,7 @@ __all__ = [
     "Reply",
     "SealedSecrets",
     "SecretsRequest",
+    "Selection",
     "Task",
     "TaskKind",
     "TaskSecrets",
@@ -75,7 +76,8 @@ HEARTBEAT_TTL_S = 15.0
 LEASE_S = 15.0  # JetStream ack_wait: a task whose proxy is silent for so long is delivered again
 DELIVERIES_WITHOUT_CHECKPOINT_MAX = 5
 
-Workload = Literal["mail", "drives", "tree"]
+Workload = Literal["mail", "calendar", "contacts", "tasks", "drives", "tree"]
+ExportFormat = Literal["native", "eml", "mbox", "ics", "vcf", "html", "json", "csv", "zip"]
 TaskKind = Literal["discover", "backup", "seal-point", "verify"]
 EventKind = Literal["leased", "discovered", "progress", "committed", "outcome", "finished"]
 
@@ -130,12 +132,37 @@ class ItemOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str = ""
 
 
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Whom a job covers beyond the users it names, and what of their mail. Members left empty do not restrict.
+
+    groups, filter      members of groups (ids, names or addresses; nested ones too); users that an OData filter finds
+    without_users       ids or principal names, left out however they were found
+    folders             patterns of folder paths; a folder that fits is covered with everything below it
+    without_folders     the same, left out
+    received_from, received_until
+                        dates (YYYY-MM-DD, UTC) or RFC 3339 moments; from is in, until is not
+    recoverable_items   also what Outlook shows as deleted and recoverable
+    mail_policy         full: also the export stream of each message, where the cloud gives it; portable: without it
+    """
+
+    groups: list[str] = []
+    filter: str = ""
+    without_users: list[str] = []
+    folders: list[str] = []
+    without_folders: list[str] = []
+    received_from: str = ""
+    received_until: str = ""
+    recoverable_items: bool = False
+    mail_policy: Literal["full", "portable"] = "full"
+
+
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     A unit of a session leased to one proxy.
 
-    discover    list the organization's protected objects that `users` selects (empty: all)
-    backup      read one object and workload into the repository
+    discover    list the organization's protected objects that `users` and `selection` name (neither: all)
+    backup      read one object and workload into the repository, as far as `selection` covers it
     seal-point  write the restore point `point` of the session from `entries`
     verify      read the repository back at `verify_level`
     """
@@ -154,6 +181,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workload: Workload | None = None
     workloads: list[Workload] = []
     users: list[str] = []
+    selection: Selection = Selection()
     entries: list[EntryRef] = []
     previous_entry: EntryRef | None = None
     point: str | None = None  # 16 hex digits, chosen once for a session
@@ -260,7 +288,7 @@ class BrowseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
     after: str = ""
     limit: int = 200
-    format: Literal["native", "eml", "mbox"] = "native"
+    format: ExportFormat = "native"
 
 
 class DownloadTicket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,15 +93,29 @@ class KeptRepository:
         """
         Begin or go on with an object's workload from its newest entry, complete or not.
 
+        Two jobs may cover the same object: the second waits for the first, and then finds nothing left to read.
+
         `on_commit` is told on the event loop of every commit that held the slice.
         """
-        async with self._turn:
-            writer = await self._writer()
-            # In the turn: a commit between reading the heads and opening would be missed.
-            opened = await self.run(self._open, writer, key, workload, session)
-            kept = KeptSlice(self, writer, opened, on_commit)
-            self._slices.add(kept)
-            return kept
+        while True:
+            async with self._turn:
+                other = self._holder(key, workload)
+                if other is None:
+                    writer = await self._writer()
+                    # In the turn: a commit between reading the heads and opening would be missed.
+                    opened = await self.run(self._open, writer, key, workload, session)
+                    kept = KeptSlice(self, writer, opened, on_commit)
+                    self._slices.add(kept)
+                    return kept
+            await other.dropped.wait()
+
+    def _holder(self, key: ObjectKey, workload: str) -> KeptSlice | None:
+        wanted = (key.kind, key.id, workload)
+        for kept in self._slices:
+            found = kept.slice.object
+            if (found.kind, found.id, kept.slice.workload) == wanted:
+                return kept
+        return None
 
     async def _writer(self) -> WriteSession:
         """The write session, begun if there is none. In the turn."""
@@ -141,6 +155,7 @@ class KeptRepository:
     def drop(self, kept: KeptSlice) -> None:
         """The task of a slice has ended."""
         self._slices.discard(kept)
+        kept.dropped.set()
         if not kept.finished:
             kept.writer.drop_slice(kept.slice)
         self._more.set()

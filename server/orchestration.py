@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.contract import EntryRef, Event, InternalError, NotFound, Task
+from proxy.contract import EntryRef, Event, InternalError, NotFound, Selection, Task
 from server.database.connector import Database, Row
 from server.domain import sessions, tasks
 from server.identifiers import new_id, new_point_id, now_text
@@ -69,8 +69,9 @@ async def start_backup(database: Database, job: Row) -> Row:
         "workloads": job["workloads"],
     }
     session = await _insert_session(database, "backup", members)
-    names = (organization["name"], list(job["users"]))
-    await add_task(database, tasks.discover_task(new_id(), session, repository, names))
+    selection = msgspec.convert(job["selection"], Selection)
+    whom = (organization["name"], list(job["users"]), selection)
+    await add_task(database, tasks.discover_task(new_id(), session, repository, whom))
     await announce(database, session["id"], "queued")
     return session
 

@@ -16,8 +16,13 @@ __all__ = ["clash_suffix", "distinct_names", "safe_name"]
 NAME_BYTES_MAX = 200  # file systems take 255; room for a suffix and a temporary ending
 EXTENSION_BYTES_MAX = 20
 SUFFIX_DIGITS = 8
-RESERVED = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]|[\ud800-\udfff]')
-DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+# Besides what file systems refuse: characters that turn the direction of text, so that "gpj.exe" reads as "exe.jpg".
+RESERVED = re.compile(
+    r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u2028-\u202e\u2066-\u2069]|[\ud800-\udfff]'
+)
+DEVICES = re.compile(
+    r"(con|conin\$|conout\$|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)
 
 
 def safe_name(name: str, *, extension: str = "") -> str:

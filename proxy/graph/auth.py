@@ -17,21 +17,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msal
+from msal.exceptions import MsalError
 
 from engine.errors import BackupError, UsageError
+from proxy.graph.clouds import CLOUDS
 from proxy.graph.errors import GraphDenied, GraphUnavailable
 from proxy.graph.settings import OrganizationSettings
 from proxy.graph.transport import Transport
 
 __all__ = ["TokenSource", "claims_of"]
 
-KNOWN_AUTHORITIES = frozenset(
-    {
-        "https://login.microsoftonline.com",
-        "https://login.microsoftonline.us",
-        "https://login.partner.microsoftonline.cn",
-    }
-)
+KNOWN_AUTHORITIES = frozenset(cloud.authority for cloud in CLOUDS.values() if cloud.authority)
 SIGN_IN_S = 120.0
 REFRESH_BEFORE_S = 300.0  # msal fetches a new token in the last five minutes of the old one
 SIGN_IN_BYTES_MAX = 1024 * 1024
@@ -150,9 +146,7 @@ class TokenSource:
 
     def _acquire(self, claims: str | None) -> tuple[str, float]:
         """A token and the seconds it has left."""
-        scope = self._settings.graph_endpoint + "/.default"
-        if self._settings.authority not in KNOWN_AUTHORITIES:
-            scope = "https://graph.microsoft.com/.default"  # an emulator or gateway in front of it
+        scope = self._settings.audience + "/.default"
         result = self._application.acquire_token_for_client([scope], claims_challenge=claims)
         if isinstance(result, dict) and isinstance(result.get("access_token"), str):
             return result["access_token"], float(result.get("expires_in", 0))
@@ -209,6 +203,10 @@ def _guarded(work: Callable[[], Any]) -> Any:
         raise UsageError(
             "The sign-in service refused the authority, tenant or key of the organization.",
             code="organization-settings",
+        ) from error
+    except MsalError as error:  # a 5xx while an older token is renewed comes as an exception
+        raise GraphUnavailable(
+            "The sign-in service is not available.", code="graph-sign-in-unavailable"
         ) from error
     except (KeyError, TypeError) as error:
         raise GraphUnavailable(

@@ -2,10 +2,11 @@
 Requests to Microsoft Graph as one task makes them: retried, budgeted, counted.
 
 Order of the layers, outermost first: retry by time, budget (every attempt pays and waits), token, transport. Only
-reading calls exist here; the backup application has no right to write.
+reading calls exist here, the few that are a POST included: the backup application has no right to write. What writes
+is `writer`, which a backup never gets.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -13,7 +14,15 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from engine.errors import InternalError
 from proxy.graph.auth import TokenSource, claims_of
+from proxy.graph.batch import (
+    BATCH_CALLS_AT_ONCE,
+    BATCH_CALLS_MAX,
+    Answered,
+    decode_batch,
+    encode_batch,
+)
 from proxy.graph.budget import Admission, Budget, Meter, Scope
 from proxy.graph.clock import Clock
 from proxy.graph.errors import GraphError, GraphUnavailable
@@ -23,24 +32,38 @@ from proxy.graph.paging import (
     Page,
     PageBody,
     decode_page,
-    escape_control_characters,
+    mended_json,
 )
-from proxy.graph.retry import Persistence
+from proxy.graph.retry import Persistence, pause_s
 from proxy.graph.settings import OrganizationSettings
 from proxy.graph.transport import ERROR_BYTES_MAX, JSON_BYTES_MAX, BodyReader, Transport
 
-__all__ = ["Call", "GraphClient", "segment"]
+__all__ = ["Call", "Content", "GraphClient", "segment"]
 
 VERSION_PATH = "/v1.0"
 REDIRECTS = frozenset({301, 302, 307, 308})
+READING_METHODS = frozenset({"GET", "POST"})
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """The body of a request and its media type."""
+
+    type: str
+    data: bytes
+
+    @staticmethod
+    def json(document: object) -> "Content":
+        """A JSON body; `msgspec.Raw` members go out as they are."""
+        return Content("application/json", msgspec.json.encode(document))
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """
-    One GET to make.
+    One request to make.
 
     Args:
         url: absolute address, or a path below the version ("/users/...").
@@ -50,6 +73,12 @@ class Call:
         units: expected cost in resource units; 1 for Exchange.
         patience_s: how long failures are tried again; None: the organization's for pages.
         follows_link: the address came from the service.
+        method: GET, or POST for what reads by one (`$batch`, `exportItems`); the others are the writer's.
+        content: the body.
+        headers: further ones (`If-Match`, `Content-Range`).
+        once: a second execution would make a second item: never sent again where the first may have been executed.
+        calls: how many of them the service runs at once: more than one for a batch.
+        bearer: False for pre-authenticated addresses, which must not see the token.
     """
 
     url: str
@@ -59,6 +88,12 @@ class Call:
     units: float = 1.0
     patience_s: float | None = None
     follows_link: bool = False
+    method: str = "GET"
+    content: Content | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    once: bool = False
+    calls: int = 1
+    bearer: bool = True
 
     def to(self, link: str) -> "Call":
         """The same call along a link of the service."""
@@ -92,6 +127,9 @@ class GraphClient:
         """Absolute address of a path below the version; `$` and commas stay readable in the query."""
         suffix = "?" + urlencode(query, safe="$,()=:/'@", quote_via=quote) if query else ""
         return f"{self.settings.graph_endpoint}{VERSION_PATH}{path}{suffix}"
+
+    def _absolute(self, call: Call) -> str:
+        return call.url if "://" in call.url else self.url(call.url)
 
     async def get_json(self, call: Call) -> dict[str, Any]:
         """
@@ -142,6 +180,54 @@ class GraphClient:
 
         return await self.read(call, redirected, redirect=True)
 
+    async def batch(self, calls: Sequence[Call]) -> list[bytes | GraphError]:
+        """
+        The JSON behind GETs of one scope, in their order; an error stands in the place of what could not be read.
+
+        One round trip for each BATCH_CALLS_MAX of them; what a batch brings no clear answer for is asked by itself.
+
+        Raises:
+            GraphError: the batch as a whole was refused.
+        """
+        found: list[bytes | GraphError] = []
+        for start in range(0, len(calls), BATCH_CALLS_MAX):
+            found += await self._batch(calls[start : start + BATCH_CALLS_MAX])
+        return found
+
+    async def _batch(self, calls: Sequence[Call]) -> list[bytes | GraphError]:
+        root = self.url("")
+        inner = [(self._absolute(call).removeprefix(root), _preferences(call)) for call in calls]
+        outer = replace(
+            calls[0],
+            url="/$batch",
+            prefer=(),
+            method="POST",
+            content=Content("application/json", encode_batch(inner)),
+            units=sum(call.units for call in calls),
+            calls=min(len(calls), BATCH_CALLS_AT_ONCE),
+        )
+        answers = await self.read(outer, lambda reader: reader.read(JSON_BYTES_MAX))
+        found: list[bytes | GraphError] = []
+        for call, answer in zip(calls, decode_batch(answers, len(calls)), strict=True):
+            found.append(await self._settled(call, answer))
+        return found
+
+    async def _settled(self, call: Call, answer: Answered | None) -> bytes | GraphError:
+        if answer is not None and answer.status < 300:
+            return answer.body
+        if answer is not None:
+            now = self.clock.time()
+            fault = classify(answer.status, answer.headers, answer.body, now=now)
+            if fault.duty is Duty.GIVE_UP:
+                return fault.to_error(call.what)
+            if fault.duty is Duty.PAUSE:
+                self.meter.throttled += 1
+                self._budget.bucket(call.scope).fence(pause_s(fault))
+        try:
+            return await self.get_bytes(call, JSON_BYTES_MAX)
+        except GraphError as error:
+            return error
+
     async def read(
         self,
         call: Call,
@@ -150,16 +236,29 @@ class GraphClient:
         redirect: bool = False,
     ) -> T:
         """Send `call` until it succeeds, and give its body to `consume` (again after a cut)."""
-        url = call.url if "://" in call.url else self.url(call.url)
+        if call.method not in READING_METHODS or call.once:
+            raise InternalError("A call that writes was given to the client that reads.")
+        return await self._exchange(call, consume, redirect=redirect)
+
+    async def _exchange(
+        self,
+        call: Call,
+        consume: Callable[[BodyReader], Awaitable[T]],
+        *,
+        redirect: bool = False,
+    ) -> T:
+        url = self._absolute(call)
+        body = call.content.data if call.content is not None else None
 
         async def attempt(admission: Admission) -> T | Fault:
-            token = await self._tokens.token()
-            async with self._transport.open("GET", url, _headers(token, call)) as reader:
+            token = await self._tokens.token() if call.bearer else ""
+            headers = _headers(token, call)
+            async with self._transport.open(call.method, url, headers, body) as reader:
                 admission.settle(reader.headers)
                 if reader.status < 300 or (redirect and reader.status in REDIRECTS):
                     return await consume(reader)
                 fault = await self._fault(reader, call.follows_link)
-            if fault.duty is Duty.TOKEN:
+            if fault.duty is Duty.TOKEN and call.bearer:
                 claims = claims_of(reader.headers.get("WWW-Authenticate", ""))
                 await self._tokens.replace(token, claims)
             return fault
@@ -187,7 +286,7 @@ class GraphClient:
                         return
                     fault = await self._fault(reader, follows_link=False)
                 if fault.duty is Duty.PAUSE:
-                    admission.pause(persistence.pause_s(fault))
+                    admission.pause(pause_s(fault))
             if fault.duty is not Duty.PAUSE:
                 yield fault
                 return
@@ -198,9 +297,12 @@ class GraphClient:
         if patience_s is None:
             patience_s = self.settings.page_patience_s
         bucket = self._budget.bucket(call.scope)
-        persistence = Persistence(call.what, patience_s, self.clock.monotonic())
+        persistence = Persistence(call.what, patience_s, self.clock.monotonic(), once=call.once)
         while True:
-            async with bucket.admit(call.units, self.meter) as admission:
+            async with (
+                self._room_for(call),
+                bucket.admit(call.units, self.meter, call.calls) as admission,
+            ):
                 try:
                     result = await attempt(admission)
                 except GraphUnavailable as error:
@@ -209,9 +311,21 @@ class GraphClient:
                     if not isinstance(result, Fault):
                         return result
                     if result.duty is Duty.PAUSE:
-                        admission.pause(persistence.pause_s(result))
+                        admission.pause(pause_s(result))
                     delay = persistence.after_fault(result, self.clock.monotonic())
             await self.clock.sleep(delay)
+
+    @asynccontextmanager
+    async def _room_for(self, call: Call) -> AsyncIterator[None]:
+        """Wait until the mailbox takes as many bytes as the call sends."""
+        size = len(call.content.data) if call.content is not None else 0
+        if call.scope.kind != "mailbox" or not size:
+            yield
+            return
+        counted = Meter()  # the request is counted where it is admitted
+        async with self._budget.bucket(call.scope.uploads()).admit(size, counted):
+            self.meter.waited_s += counted.waited_s
+            yield
 
     async def _fault(self, reader: BodyReader, follows_link: bool) -> Fault:
         body = b""
@@ -223,10 +337,17 @@ class GraphClient:
 
 
 def _headers(token: str, call: Call) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {token}"}
-    if call.prefer:
-        headers["Prefer"] = ", ".join(call.prefer)
+    headers = dict(call.headers)
+    if call.bearer:
+        headers["Authorization"] = f"Bearer {token}"
+    headers |= _preferences(call)
+    if call.content is not None:
+        headers["Content-Type"] = call.content.type
     return headers
+
+
+def _preferences(call: Call) -> dict[str, str]:
+    return {"Prefer": ", ".join(call.prefer)} if call.prefer else {}
 
 
 def _object(body: bytes, what: str) -> dict[str, Any]:
@@ -235,7 +356,7 @@ def _object(body: bytes, what: str) -> dict[str, Any]:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         try:
-            document = msgspec.json.decode(escape_control_characters(body))
+            document = msgspec.json.decode(mended_json(body))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _bad_answer(what) from error
     if not isinstance(document, dict):

@@ -17,8 +17,11 @@ from engine.errors import (
 )
 
 __all__ = [
+    "GraphAnswerLost",
+    "GraphChanged",
     "GraphDenied",
     "GraphError",
+    "GraphExists",
     "GraphItemFault",
     "GraphNotFound",
     "GraphRefused",
@@ -36,6 +39,12 @@ class GraphError(BackupError):
 
 class GraphUnavailable(GraphError, Unavailable):
     """No usable answer in the time allowed."""
+
+
+class GraphAnswerLost(GraphError, Unavailable):
+    """A write that must not be sent twice may have been executed: look before going on."""
+
+    duty = "look whether it was done, then go on"
 
 
 class GraphThrottled(GraphError, Throttled):
@@ -56,6 +65,14 @@ class GraphDenied(GraphError, Denied):
 
 class GraphResync(GraphError, Conflict):
     """The change token is dead: enumerate the collection afresh."""
+
+
+class GraphExists(GraphError, Conflict):
+    """Something with this name or identity is there already."""
+
+
+class GraphChanged(GraphError, Conflict):
+    """The item is not in the state that the write was meant for."""
 
 
 class GraphUnsupported(GraphError, Unsupported):

@@ -1,8 +1,8 @@
 """
 What an answer of Microsoft 365 means: ONE table from status and error code to what the caller does.
 
-Pure. The message text is never looked at: it is translated and changes (Graph, "Error responses and resource types").
-The code nested deepest is the most exact one, so nested codes are tried before the outer code.
+Pure. Codes and statuses decide. The text of an answer is translated and changes (Graph, "Error responses and resource
+types"); it is looked at for the few faults that the service gives no code of their own (`phrases`).
 """
 
 import enum
@@ -13,8 +13,10 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from proxy.graph.errors import (
+    GraphChanged,
     GraphDenied,
     GraphError,
+    GraphExists,
     GraphItemFault,
     GraphNotFound,
     GraphRefused,
@@ -76,7 +78,16 @@ class _Rule:
     error: type[GraphError]
     statuses: frozenset[int] = frozenset()  # empty: any
     names: frozenset[str] = frozenset()  # empty: any; lower case
+    phrases: tuple[bytes, ...] = ()  # empty: any; lower case, one of them is in the body
     tries_max: int | None = None
+
+    def fits(self, status: int, names: set[str], body: bytes) -> bool:
+        """Whether an answer is what the rule is about; `names` and `body` in lower case."""
+        if self.statuses and status not in self.statuses:
+            return False
+        if self.phrases and not any(phrase in body for phrase in self.phrases):
+            return False
+        return not self.names or bool(self.names & names)
 
 
 def _rule(
@@ -85,12 +96,55 @@ def _rule(
     error: type[GraphError],
     statuses: tuple[int, ...] = (),
     names: str = "",
+    phrases: tuple[bytes, ...] = (),
 ) -> _Rule:
-    return _Rule(code, duty, error, frozenset(statuses), frozenset(names.lower().split()))
+    words = frozenset(names.lower().split())
+    return _Rule(code, duty, error, frozenset(statuses), words, phrases)
 
 
-# Names first, from the special to the general; then statuses. First match wins.
+# Phrases first, then names, from the special to the general; then statuses. First match wins.
 _TABLE = (
+    _rule(
+        "graph-unavailable",
+        Duty.RETRY,
+        GraphUnavailable,
+        phrases=(b"io error during request payload read",),
+    ),
+    _rule(
+        "graph-delta-unsupported",
+        Duty.GIVE_UP,
+        GraphUnsupported,
+        (400, 404, 405, 501),
+        phrases=(b"parameter 'deltatoken' not supported", b"change tracking is not supported"),
+    ),
+    _rule(
+        "graph-locked",
+        Duty.GIVE_UP,
+        GraphDenied,
+        (400, 401, 403, 404, 423),
+        phrases=(b"subscription within the tenant has lapsed",),
+    ),
+    _rule(
+        "graph-service-missing",
+        Duty.GIVE_UP,
+        GraphServiceMissing,
+        (400, 403, 404),
+        phrases=(b"mysite not found", b"does not have a spo license"),
+    ),
+    _rule(
+        "graph-object-missing",
+        Duty.GIVE_UP,
+        GraphNotFound,
+        (404,),
+        names="ResourceNotFound",
+        phrases=(b"user",),  # else it is the mailbox or site that a user does not have
+    ),
+    _rule(
+        "graph-object-missing",
+        Duty.GIVE_UP,
+        GraphNotFound,
+        names="ErrorInvalidUser Request_ResourceNotFound",
+    ),
     _rule(
         "graph-item-malware",
         Duty.GIVE_UP,
@@ -140,8 +194,8 @@ _TABLE = (
         Duty.GIVE_UP,
         GraphServiceMissing,
         statuses=(401, 403, 404),
-        names="MailboxNotEnabledForRESTAPI MailboxNotSupportedForRESTAPI ErrorInvalidUser"
-        " ResourceNotFound AuthenticationError mysiteNotFound ErrorMailboxStoreUnavailable",
+        names="MailboxNotEnabledForRESTAPI MailboxNotSupportedForRESTAPI ResourceNotFound"
+        " AuthenticationError mysiteNotFound ErrorMailboxStoreUnavailable",
     ),
     _rule("graph-signed-out", Duty.TOKEN, GraphDenied, statuses=(401,)),
     _rule(
@@ -149,6 +203,13 @@ _TABLE = (
         Duty.GIVE_UP,
         GraphUnsupported,
         names="ErrorQuotaExceeded quotaLimitReached",
+    ),
+    _rule("graph-quota", Duty.GIVE_UP, GraphUnsupported, statuses=(507,)),
+    _rule(
+        "graph-not-found",
+        Duty.GIVE_UP,
+        GraphNotFound,
+        names="ErrorItemNotFound ErrorSyncFolderNotFound ErrorFolderNotFound itemNotFound",
     ),
     _rule(
         "graph-unavailable",
@@ -158,6 +219,11 @@ _TABLE = (
         " ErrorInternalServerTransientError serviceNotAvailable generalException"
         " ErrorInternalServerError InternalServerError",
     ),
+    _rule("graph-exists", Duty.GIVE_UP, GraphExists, names="ErrorFolderExists nameAlreadyExists"),
+    _rule("graph-exists", Duty.GIVE_UP, GraphExists, statuses=(409,)),
+    _rule("graph-changed", Duty.GIVE_UP, GraphChanged, statuses=(412,)),
+    _rule("graph-too-large", Duty.GIVE_UP, GraphItemFault, names="ErrorMessageSizeExceeded"),
+    _rule("graph-too-large", Duty.GIVE_UP, GraphItemFault, statuses=(413,)),
     _rule("graph-denied", Duty.GIVE_UP, GraphDenied, statuses=(403,)),
     _rule("graph-not-found", Duty.GIVE_UP, GraphNotFound, statuses=(404,)),
     _rule("graph-unavailable", Duty.RETRY, GraphUnavailable, statuses=(408, 500, 502, 503, 504)),
@@ -177,6 +243,8 @@ MEANINGS = {
     "graph-item-malware": "the file is marked as infected and is not given out",
     "graph-mime-conversion": "the service cannot render this message as MIME",
     "graph-item-corrupt": "the service reports the item as damaged",
+    "graph-delta-unsupported": "the service keeps no track of changes here",
+    "graph-object-missing": "there is no such user or group any more",
     "graph-resync": "the change token is no longer known; the collection is read afresh",
     "graph-throttled": "the service asks for fewer requests",
     "graph-locked": "the site or item is locked; ask its administrator",
@@ -187,6 +255,9 @@ MEANINGS = {
     "graph-denied": "access denied; check the application's permissions and access policies",
     "graph-not-found": "it is not there",
     "graph-empty-not-found": "the service keeps saying not found without a reason",
+    "graph-exists": "something with this name or identity is there already",
+    "graph-changed": "the item changed meanwhile",
+    "graph-too-large": "the service takes nothing so large",
     "graph-unsupported": "the service does not offer this call",
     "graph-refused": "the service found the request wrong; this is a fault of the program",
 }
@@ -215,7 +286,7 @@ def classify(
     known = situation or Situation()
     names = error_codes(body)
     pause = retry_after_s(headers, now)
-    rule = _match(status, names, empty=not body)
+    rule = _match(status, names, body)
     if status == 503 and pause is not None:
         rule = _PAUSE  # an overloaded service that names a time means everybody
     elif status == 400 and rule is _ANYTHING_ELSE:
@@ -227,17 +298,12 @@ def classify(
     return Fault(rule.duty, rule.code, rule.error, status, service_code, pause, rule.tries_max)
 
 
-def _match(status: int, names: list[str], *, empty: bool) -> _Rule:
-    if status == 404 and empty:
+def _match(status: int, names: list[str], body: bytes) -> _Rule:
+    if status == 404 and not body:
         return _EMPTY_NOT_FOUND  # seen for items that exist
-    wanted = {name.lower() for name in names}
-    for rule in _TABLE:
-        if rule.statuses and status not in rule.statuses:
-            continue
-        if rule.names and not rule.names & wanted:
-            continue
-        return rule
-    return _ANYTHING_ELSE
+    wanted, text = {name.lower() for name in names}, body.lower()
+    fitting = (rule for rule in _TABLE if rule.fits(status, wanted, text))
+    return next(fitting, _ANYTHING_ELSE)
 
 
 def error_codes(body: bytes) -> list[str]:

@@ -7,6 +7,7 @@ service and would never end).
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -15,8 +16,12 @@ import msgspec
 
 from proxy.graph.errors import GraphDenied, GraphUnavailable
 
-__all__ = ["LinkMachine", "Page", "decode_as", "decode_page", "escape_control_characters"]
+__all__ = ["LinkMachine", "Page", "decode_as", "decode_page", "mended_json"]
 
+ESCAPE = re.compile(  # a pair of surrogates, any other escaped character
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?:u[0-9a-fA-F]{4}|[^u])"
+)
+EMPTY_OWNER = re.compile(r"/(users|groups)(//|\(''\))", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -53,7 +58,7 @@ def decode_page(body: bytes) -> PageBody:
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
-        return _DECODER.decode(escape_control_characters(body))
+        return _DECODER.decode(mended_json(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GraphUnavailable(
             "The service sent a page that is not valid JSON.", code="graph-bad-answer"
@@ -75,12 +80,23 @@ def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
         ) from error
 
 
-def escape_control_characters(body: bytes) -> bytes:
+def mended_json(body: bytes) -> bytes:
     """
-    Escape raw control characters inside JSON strings, which the service sends for some old mail.
+    JSON of the service that parsers refuse, made valid: raw control characters inside strings are escaped, and half
+    surrogate pairs become U+FFFD, both of which it sends for some old items.
 
-    Everything outside strings stays as it is.
+    Everything else stays as it is.
     """
+    return ESCAPE.sub(_whole_character, _escaped(body))
+
+
+def _whole_character(escape: re.Match[bytes]) -> bytes:
+    text = escape[0]
+    half = len(text) == 6 and 0xD800 <= int(text[2:], 16) <= 0xDFFF
+    return b"\\ufffd" if half else text
+
+
+def _escaped(body: bytes) -> bytes:
     out = bytearray()
     inside = escaped = False
     for byte in body:
@@ -111,7 +127,7 @@ class LinkMachine:
         Take a page and check its links.
 
         Raises:
-            GraphUnavailable: a link came twice, or a delta round ended without a delta link.
+            GraphUnavailable: a link came twice, names nobody's data, or a delta round ended without a delta link.
             GraphDenied: a link leads to another host.
         """
         if body.next_link is not None:
@@ -128,6 +144,10 @@ class LinkMachine:
 
     def _check(self, link: str) -> None:
         self.check_host(link)
+        if EMPTY_OWNER.search(link.partition("?")[0]):
+            raise GraphUnavailable(
+                "The service sent a page link that has lost its user.", code="graph-bad-link"
+            )
         digest = hashlib.blake2b(link.encode(), digest_size=16).digest()
         if digest in self._seen:
             raise GraphUnavailable(

@@ -9,6 +9,7 @@ from proxy.graph.client import GraphClient
 from proxy.graph.clock import Clock, SystemClock
 from proxy.graph.settings import OrganizationSettings
 from proxy.graph.transport import Transport
+from proxy.graph.writer import GraphWriter
 
 __all__ = ["GraphService"]
 
@@ -37,6 +38,10 @@ class GraphService:
     def client(self) -> GraphClient:
         """A client for one task, with a meter of its own."""
         return GraphClient(self.settings, self._transport, self._tokens, self._budget, self._clock)
+
+    def writer(self) -> GraphWriter:
+        """The same for a restore, which may write. `settings` should be of an application of its own."""
+        return GraphWriter(self.settings, self._transport, self._tokens, self._budget, self._clock)
 
     async def close(self) -> None:
         """Give back what was leased of the budget, close connections and the sign-in thread."""

@@ -9,17 +9,20 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from engine.errors import UsageError
+from proxy.graph.clouds import CLOUDS, Cloud
 
 __all__ = ["OrganizationSettings", "load_organization", "parse_organization"]
 
-AUTHORITY = "https://login.microsoftonline.com"
-GRAPH_ENDPOINT = "https://graph.microsoft.com"
 SECRET_VARIABLE = "STRONGROOM_CLIENT_SECRET"  # noqa: S105 - the name of a variable, not a secret
+RESTORE_SECRET_VARIABLE = "STRONGROOM_RESTORE_CLIENT_SECRET"  # noqa: S105 - the same
+SECRETS = frozenset(
+    {"certificate", "ca", "client_secret", "restore_certificate", "restore_client_secret"}
+)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,252}")
 NUMBERS = frozenset({"budget_share", "item_patience_s", "page_patience_s"})
@@ -31,17 +34,20 @@ class OrganizationSettings:
     """
     How to reach one organization.
 
-    `authority` and `graph_endpoint` are origins (`https://host[:port]`, no version); `certificate` and `ca` are PEM
-    text. `budget_share` is this installation's part of the organization's request budget, 0 < share <= 1;
-    `licenses` picks the SharePoint band. Patience is how long, in seconds, one item or one page is tried again.
+    `cloud` names one of `clouds.CLOUDS`; `authority` and `graph_endpoint` are origins (`https://host[:port]`, no
+    version), the cloud's own unless configured; `certificate` and `ca` are PEM text. `budget_share` is this
+    installation's part of the organization's request budget, 0 < share <= 1; `licenses` picks the SharePoint band.
+    Patience is how long, in seconds, one item or one page is tried again. `restore_...` are the application that
+    restores sign in as; without it they use the one of the backup.
     """
 
     tenant_id: str
     client_id: str
     client_secret: str = ""
     certificate: str = ""
-    authority: str = AUTHORITY
-    graph_endpoint: str = GRAPH_ENDPOINT
+    cloud: str = "global"
+    authority: str = CLOUDS["global"].authority
+    graph_endpoint: str = CLOUDS["global"].graph_endpoint
     ca: str = ""
     proxy_url: str = ""
     name: str = ""
@@ -49,12 +55,40 @@ class OrganizationSettings:
     licenses: int = 1
     item_patience_s: float = 30.0
     page_patience_s: float = 600.0
+    restore_client_id: str = ""
+    restore_client_secret: str = ""
+    restore_certificate: str = ""
+
+    def for_restore(self) -> "OrganizationSettings":
+        """The same organization as a restore signs in to it."""
+        if not self.restore_client_id:
+            return self
+        return replace(
+            self,
+            client_id=self.restore_client_id,
+            client_secret=self.restore_client_secret,
+            certificate=self.restore_certificate,
+        )
+
+    @property
+    def its_cloud(self) -> Cloud:
+        """What is known of the cloud that the tenant is in."""
+        return CLOUDS[self.cloud]
+
+    @property
+    def audience(self) -> str:
+        """What tokens are asked for: the origin of the cloud's Graph, whatever address leads there."""
+        return self.its_cloud.graph_endpoint or self.graph_endpoint
 
     def __repr__(self) -> str:
         return f"OrganizationSettings(tenant_id={self.tenant_id!r}, client_id={self.client_id!r})"
 
 
-FILES = {"certificate_file": "certificate", "ca_file": "ca"}
+FILES = {
+    "certificate_file": "certificate",
+    "ca_file": "ca",
+    "restore_certificate_file": "restore_certificate",
+}
 MEMBERS = frozenset(field.name for field in fields(OrganizationSettings)) | FILES.keys()
 
 
@@ -107,9 +141,19 @@ def parse_organization(
             values[target] = _file_text(member, str(members[member]), folder or Path())
     if not values.get("client_secret") and not values.get("certificate"):
         values["client_secret"] = variables.get(SECRET_VARIABLE, "")
+    if values.get("restore_client_id") and not values.get("restore_certificate"):
+        values.setdefault("restore_client_secret", variables.get(RESTORE_SECRET_VARIABLE, ""))
     for name in ("tenant_id", "client_id"):
         if not values.get(name):
             raise _usage(f"[organization] needs {name}.")
+    cloud = CLOUDS.get(str(values.setdefault("cloud", "global")))
+    if cloud is None:
+        raise _usage(f"cloud must be one of {', '.join(CLOUDS)}.")
+    for name in ("authority", "graph_endpoint"):
+        if not values.get(name):
+            values[name] = getattr(cloud, name)
+        if not values[name]:
+            raise _usage(f"cloud {values['cloud']} needs {name}.")
     settings = OrganizationSettings(**values)  # type: ignore[arg-type]  # checked member by member above
     _check(settings)
     return _with_origins(settings)
@@ -118,6 +162,12 @@ def parse_organization(
 def _check(settings: OrganizationSettings) -> None:
     if bool(settings.client_secret) == bool(settings.certificate):
         raise _usage("[organization] needs either client_secret or certificate_file, not both.")
+    secrets = bool(settings.restore_client_secret) + bool(settings.restore_certificate)
+    if secrets != bool(settings.restore_client_id):
+        raise _usage(
+            "[organization] needs restore_client_id and either restore_client_secret or"
+            " restore_certificate_file, or none of them."
+        )
     if not TENANT.fullmatch(settings.tenant_id):
         raise _usage("tenant_id must be a GUID or a domain name.")
     if not 0.0 < settings.budget_share <= 1.0:
@@ -162,7 +212,7 @@ def _value(name: str, value: object) -> object:
         return int(number) if name in COUNTS else number
     if not isinstance(value, str):
         raise _usage(f"{name} must be text.")
-    return value.strip() if name not in {"certificate", "ca", "client_secret"} else value
+    return value if name in SECRETS else value.strip()
 
 
 def _file_text(member: str, name: str, folder: Path) -> str:

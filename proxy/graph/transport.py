@@ -6,6 +6,7 @@ who gets a token), link addresses are sent exactly as they came, foreign errors 
 """
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -119,14 +120,15 @@ class Transport:
         Send a request; the block reads the body.
 
         Raises:
-            GraphUnavailable: no answer (`graph-no-connection`).
+            GraphUnavailable: nothing was sent (`graph-no-connection`), or no answer came (`graph-no-answer`): then
+                the request may have been executed.
         """
         try:
             response = await self._session.request(
                 method,
                 URL(url, encoded=True),
                 headers=headers,
-                data=body,
+                data=None if body is None else io.BytesIO(body),
                 allow_redirects=False,
                 proxy=_proxy_for(url, self._proxy_url),
             )
@@ -135,10 +137,15 @@ class Transport:
                 "The certificate of the other side is not trusted; set ca_file for a private authority.",
                 code="graph-untrusted-certificate",
             ) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise GraphUnavailable(
                 f"Microsoft 365 cannot be reached ({type(error).__name__}).",
                 code="graph-no-connection",
+            ) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GraphUnavailable(
+                f"Microsoft 365 did not answer ({type(error).__name__}).",
+                code="graph-no-answer",
             ) from error
         try:
             yield BodyReader(response)

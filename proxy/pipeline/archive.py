@@ -2,14 +2,15 @@
 
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from engine.errors import BackupError
-from proxy.pipeline.exported import Exported
+from proxy.pipeline.exported import Exported, Problem
 
 __all__ = ["zip_chunks"]
 
 FIRST_YEAR, LAST_YEAR = 1980, 2107  # what the format can say
+PROBLEMS_MAX = 10_000
 PROBLEMS_NAME = "export-problems.txt"
 
 
@@ -31,20 +32,32 @@ class _Pipe:
         return iter(taken)
 
 
-def zip_chunks(plan: Iterable[Exported]) -> Iterator[bytes]:
+def zip_chunks(
+    plan: Callable[[Problem], Iterable[Exported]], problem: Problem | None = None
+) -> Iterator[bytes]:
     """
-    The bytes of an archive of `plan`. Contents are stored as they are: most are compressed already.
+    The bytes of an archive. Contents are stored as they are: most are compressed already.
 
     Items that cannot be read are named in a file of the archive, at its end.
+
+    Args:
+        plan: what is in it; tells of items that it leaves out. problem: told of each of them as well.
     """
     pipe = _Pipe()
     problems: list[str] = []
+
+    def note(label: str, error: BackupError) -> None:
+        if len(problems) < PROBLEMS_MAX:
+            problems.append(f"{label}: {error.message} ({error.code})")
+        if problem is not None:
+            problem(label, error)
+
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:  # type: ignore[call-overload]
-        for one in plan:
+        for one in plan(note):
             try:
                 yield from _write(archive, pipe, one)
             except BackupError as error:
-                problems.append(f"{one.label}: {error.message} ({error.code})")
+                note(one.label, error)
         if problems:
             archive.writestr(PROBLEMS_NAME, "\n".join(problems) + "\n")
     yield from pipe.take()

@@ -10,7 +10,7 @@ from typing import assert_never
 from engine.errors import BackupError, Conflict, InternalError, UsageError
 from engine.manifest import EntryRef, ObjectKey
 from proxy.contract import EntryRef as WireEntry
-from proxy.contract import Task
+from proxy.contract import Selection, Task
 from proxy.contract import Workload as WorkloadName
 from proxy.graph.client import GraphClient
 from proxy.graph.errors import GraphError
@@ -18,9 +18,12 @@ from proxy.keeper import KeptRepository
 from proxy.pipeline.context import TaskContext
 from proxy.pipeline.reporter import BackupReporter, reporting
 from proxy.pipeline.shelf import Tally, TaskShelf
+from proxy.workloads.calendar import Calendar
+from proxy.workloads.contacts import Contacts
 from proxy.workloads.drives import Drives
 from proxy.workloads.mail import Mail
 from proxy.workloads.protocol import Workload
+from proxy.workloads.tasks import Tasks
 
 __all__ = ["run_backup"]
 
@@ -60,7 +63,7 @@ class _Backup:
         self._target = task.object
         self._name = task.workload
         self._session = task.session
-        self._workload = _workload(task.workload)
+        self._workload = _workload(task.workload, task.selection)
         self._context = context
         self._kept = kept
         self._client = client
@@ -98,10 +101,16 @@ class _Backup:
         self.tally.committed.append((entry, complete))
 
 
-def _workload(name: WorkloadName) -> Workload:
+def _workload(name: WorkloadName, selection: Selection) -> Workload:
     match name:
         case "mail":
-            return Mail()
+            return Mail(selection)
+        case "calendar":
+            return Calendar()
+        case "contacts":
+            return Contacts()
+        case "tasks":
+            return Tasks()
         case "drives":
             return Drives()
         case "tree":

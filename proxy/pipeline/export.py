@@ -1,22 +1,23 @@
-"""Export of a restore point of Microsoft 365 data into a folder. Nothing is overwritten."""
+"""Export of a restore point of Microsoft 365 data into a folder, or into one zip file. Nothing is overwritten."""
 
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.errors import BackupError, InternalError
+from engine.errors import BackupError, Conflict, InternalError, NotFound
 from engine.manifest import PointForm
-from proxy.pipeline.exported import Exported, Format, walk
+from proxy.contract import ExportFormat
+from proxy.pipeline.archive import PROBLEMS_MAX, zip_chunks
+from proxy.pipeline.exported import Exported, Problem, walk
 from repository import Repository
 from repository.browse import Browser
 from repository.tree.exporter import prepare_destination, translated_destination
 
 __all__ = ["ExportProblem", "ExportProgress", "ExportResult", "export_point"]
 
-PROBLEMS_MAX = 10_000
 PATH_TROUBLE = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR})
 
 
@@ -54,26 +55,34 @@ def export_point(
     point: PointForm,
     destination: Path,
     path: str = "",
-    format: Format = "native",
+    format: ExportFormat = "native",
     progress: Callable[[ExportProgress], None] | None = None,
 ) -> ExportResult:
     """
-    Write what `point` holds at or below `path` into `destination`, a new or empty folder.
+    Write what `point` holds at or below `path` into `destination`: a new or empty folder; with zip a new file.
 
-    Layout: object/workload/folders; messages as .eml (the stored MIME, byte for byte), files with their bytes and
-    times. Format mbox: one mboxrd file per mail folder, beside the folder of its subfolders.
+    Layout: object/workload/folders. native: messages as .eml (the stored MIME, byte for byte), events and tasks as
+    .ics, contacts as .vcf, files with their bytes and times. mbox, ics, vcf: one file per folder, beside the folder of
+    its subfolders. html: a page beside each .eml. json: one document per item, its other parts beside it. csv: one
+    table per object and workload.
 
     Raises:
         NotFound: nothing is at `path`. Conflict: the destination is not empty. UsageError: the format does not fit.
         Unavailable: the destination's disk fails. Single items that cannot be read are problems in the result.
     """
-    plan = walk(repository, Browser(repository, point), path, format)
-    first = next(plan, None)  # a wrong path fails before anything is made
-    prepare_destination(destination)
     writer = _Writer(destination, point, progress)
-    if first is not None:
-        writer.write(first)
-    for one in plan:
+
+    def plan(problem: Problem) -> Iterator[Exported]:
+        return walk(repository, Browser(repository, point), path, format, problem)
+
+    # A wrong path fails before anything is made.
+    if next(plan(writer.problem), None) is None and format not in ("native", "zip"):
+        raise NotFound(f"Nothing there can be exported as {format}.", code="export-nothing")
+    if format == "zip":
+        writer.write_archive(plan)
+        return writer.result
+    prepare_destination(destination)
+    for one in plan(writer.problem):
         writer.write(one)
     writer.finish()
     return writer.result
@@ -105,43 +114,72 @@ class _Writer:
         except OSError as error:
             made = translated_destination(error, target)
             if isinstance(error, FileExistsError) or error.errno in PATH_TROUBLE:
-                self._note(one, made)
+                self.problem(one.label, made)
                 return
             raise made from error
         except BackupError as error:
-            self._note(one, error)
-        if self._progress is not None:
-            result = self.result
-            self._progress(ExportProgress(result.files, result.bytes, *self._totals))
+            self.problem(one.label, error)
+        self._show()
 
     def _write_file(self, target: Path, one: Exported) -> None:
         if one.chunks is None:
             raise InternalError("A folder was written as a file.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        size = 0
-        try:
-            with target.open("xb") as file:
-                for chunk in one.chunks():
-                    file.write(chunk)
-                    size += len(chunk)
-        except FileExistsError:
-            raise
-        except BaseException:
-            with contextlib.suppress(OSError):
-                target.unlink()
-            raise
+        self.result.bytes += _write_new(target, one.chunks())
         _set_time(target, one.modified_ns)
         self.result.files += 1
-        self.result.bytes += size
 
-    def _note(self, one: Exported, error: BackupError) -> None:
+    def write_archive(self, plan: Callable[[Problem], Iterable[Exported]]) -> None:
+        """Write one zip file."""
+
+        def counted(problem: Problem) -> Iterator[Exported]:
+            for one in plan(problem):
+                yield one
+                if one.chunks is None:
+                    self.result.folders += 1
+                else:
+                    self.result.files += 1
+                self._show()
+
+        target = self._destination
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.result.bytes = _write_new(target, zip_chunks(counted, self.problem))
+        except FileExistsError as error:
+            message = f"{target} is there already: choose a new file; nothing was written"
+            raise Conflict(message, code="destination-not-empty") from error
+        except OSError as error:
+            raise translated_destination(error, target) from error
+
+    def _show(self) -> None:
+        if self._progress is not None:
+            result = self.result
+            self._progress(ExportProgress(result.files, result.bytes, *self._totals))
+
+    def problem(self, label: str, error: BackupError) -> None:
+        """Note an item that could not be written as it should be."""
         if len(self.result.problems) < PROBLEMS_MAX:
-            self.result.problems.append(ExportProblem(one.label, error.code, error.message))
+            self.result.problems.append(ExportProblem(label, error.code, error.message))
 
     def finish(self) -> None:
         """Times of folders last, the deepest first: writing into them had changed them."""
         for folder, modified_ns in reversed(self._times):
             _set_time(folder, modified_ns)
+
+
+def _write_new(target: Path, chunks: Iterator[bytes]) -> int:
+    """Write a file that was not there; its bytes. Nothing is left of one that could not be written whole."""
+    size = 0
+    with target.open("xb") as file:
+        try:
+            for chunk in chunks:
+                file.write(chunk)
+                size += len(chunk)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                target.unlink()
+            raise
+    return size
 
 
 def _set_time(target: Path, modified_ns: int) -> None:

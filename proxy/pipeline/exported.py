@@ -1,32 +1,34 @@
 """
 What an export of a restore point consists of: folders and files with their names, times and bytes.
 
-`walk` plans; `export` writes the plan to a folder, `questions` streams it as an archive. Names are decided here, for
-both alike.
+`walk` plans; `export` writes the plan to a folder, `archive` into a zip, `questions` streams it. Names are decided here,
+for all alike.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import msgspec
 
 from engine.catalog import Row
-from engine.errors import NotFound, UsageError
+from engine.errors import BackupError, UsageError
 from engine.manifest import PointEntry
-from engine.parts import Part
-from proxy.converters.eml import eml_from_json
-from proxy.converters.mbox import mboxrd
-from proxy.converters.names import clash_suffix, distinct_names, safe_name
+from proxy.contract import ExportFormat
+from proxy.converters.names import distinct_names, safe_name
+from proxy.converters.sheets import Entry, sheet_chunks
+from proxy.pipeline.rendering import FORMATS, Chunks, Form, gathered, item_files, item_name
+from proxy.pipeline.stored_item import StoredItem
+from proxy.workloads.moments import iso_text
 from repository import Repository
 from repository.browse import Browser, Found
 
-__all__ = ["FORMATS", "Exported", "Format", "item_chunks", "item_name", "walk"]
+__all__ = ["Exported", "Problem", "walk"]
 
-Format = Literal["native", "eml", "mbox"]
-FORMATS: tuple[Format, ...] = ("native", "eml", "mbox")
 DEPTH_MAX = 500
-Chunks = Callable[[], Iterator[bytes]]
+GATHERED = b"\x00gathered"  # no id ends so: the file of a folder beside the folder, when names are made distinct
+FOLDER_DOCUMENT = b"\x00folder"  # ... and what a folder itself is like, within it
+Problem = Callable[[str, BackupError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +49,34 @@ class Exported:
     label: str
 
 
-class _Meta(msgspec.Struct):
-    sender: str = msgspec.field(default="", name="from")
-
-
-class _Link(msgspec.Struct):
-    remote: dict[str, object] = msgspec.field(default_factory=dict, name="remoteItem")
-
-
-def walk(repository: Repository, browser: Browser, path: str, form: Format) -> Iterator[Exported]:
+def walk(
+    repository: Repository,
+    browser: Browser,
+    path: str,
+    form: ExportFormat,
+    problem: Problem | None = None,
+) -> Iterator[Exported]:
     """
-    Everything at or below `path`, folders before what is in them.
+    Everything at or below `path` that the format can express, folders before what is in them.
+
+    Args:
+        problem: told of an item in a file of several that cannot be read; it is left out. None: the file ends there.
 
     Raises:
-        NotFound: there is nothing at `path`. UsageError: `form` does not fit.
+        NotFound: there is nothing at `path`. UsageError: there is no such format.
     """
     if form not in FORMATS:
         raise UsageError(
             f"A tenant's data is exported as {', '.join(FORMATS)}, not as {form}.",
             code="format-unfit",
         )
+    chosen = FORMATS[form]
     found = browser.find(path)
     segments = [segment for segment in path.split("/") if segment]
     for entry in _entries(browser, found, segments):
-        if form != "native" and entry.workload != "mail":
-            continue  # eml and mbox are forms of mail
-        walker = _Walker(repository, browser, entry, form)
+        # The catalogs of one entry at a time are in memory.
+        own = browser if found.entry is not None else Browser(repository, browser.point)
+        walker = _Walker(repository, own, entry, chosen, problem)
         yield from walker.walk(found.row if found.entry is not None else None)
 
 
@@ -83,142 +87,176 @@ def _entries(browser: Browser, found: Found, segments: Sequence[str]) -> list[Po
     return [e for e in browser.point.entries if not names or e.object.name == names[0]]
 
 
-def item_name(row: Row) -> str:
-    """File name of one item."""
-    name = row.name.decode("utf-8", "replace")
-    if row.kind == "message":
-        suffix = clash_suffix(row.id)
-        return safe_name(name or "(no subject)", extension=suffix + ".eml")
-    if row.kind == "link":
-        return safe_name(name, extension=".url")
-    return safe_name(name)
-
-
-def item_chunks(repository: Repository, row: Row) -> Chunks:
-    """
-    The bytes of one item: a message as MIME, a file as it was.
-
-    Raises:
-        NotFound: the row has no bytes.
-    """
-    if row.kind == "message":
-        return _message_chunks(repository, row)
-    if row.kind == "link":
-        return _link_chunks(row)
-    part = _part(row, "content")
-    if part is None:
-        raise NotFound("The item has no content.", code="item-empty")
-    return lambda: repository.read(part)
-
-
-def _message_chunks(repository: Repository, row: Row) -> Chunks:
-    mime = _part(row, "mime")
-    if mime is not None:
-        return lambda: repository.read(mime)
-    json = _part(row, "json")
-    if json is None:
-        raise NotFound("The message has no content.", code="item-empty")
-    attachments = _part(row, "attachments")
-
-    def rebuilt() -> Iterator[bytes]:
-        listing = repository.read_all(attachments) if attachments else None
-        yield eml_from_json(repository.read_all(json), listing)
-
-    return rebuilt
-
-
-def _link_chunks(row: Row) -> Chunks:
-    target = msgspec.json.decode(row.meta, type=_Link).remote.get("webUrl")
-    text = f"[InternetShortcut]\r\nURL={target or ''}\r\n"
-    return lambda: iter([text.encode()])
-
-
-def _part(row: Row, role: str) -> Part | None:
-    return next((part for part in row.parts if part.role == role), None)
-
-
 class _Walker:
     """One object and workload."""
 
     def __init__(
-        self, repository: Repository, browser: Browser, entry: PointEntry, form: Format
+        self,
+        repository: Repository,
+        browser: Browser,
+        entry: PointEntry,
+        form: Form,
+        problem: Problem | None,
     ) -> None:
         self._repository = repository
         self._browser = browser
         self._entry = entry
-        self._mbox = form == "mbox"
+        self._form = form
+        self._problem = problem
         self._top = (safe_name(entry.object.name), safe_name(entry.workload))
 
     def walk(self, start: Row | None) -> Iterator[Exported]:
-        """From `start`, or everything."""
+        """From `start`, or everything. A workload that the format has no form for gives nothing."""
+        if not any(self._form.takes(row) for row in self._browser.catalog(self._entry).rows()):
+            return
+        if self._form.name == "csv":
+            yield self._sheet(start)
+            return
         if start is None:
             rows = self._browser.top_containers(self._entry)
-            yield from self._container(self._top, rows, None)
+            yield from self._container(self._top, self._top[-1] + self._form.ending, rows, None)
             return
-        path = (*self._top, *self._names_above(start))
+        above = (*self._top, *self._names_above(start))
+        names = self._names_beside(start)
         if start.kind == "container":
-            name = self._name_of(start)
             rows = self._browser.rows_in(self._entry, start.id)
-            yield from self._container((*path, name), rows, start)
-        elif self._mbox:
-            name = item_name(start).removesuffix(".eml") + ".mbox"
-            yield self._folder_mbox((*path, name), [start])
+            file = names.get(start.id + GATHERED, "")
+            yield from self._container((*above, names[start.id]), file, rows, start)
+        elif self._form.ending and self._form.takes(start):
+            name = item_name(start).rpartition(".")[0] + self._form.ending
+            yield self._file((*above, name), [start])
         else:
-            yield self._item((*path, self._name_of(start)), start)
+            yield from self._item(above, names[start.id], start)
+
+    def _names(self, rows: Sequence[Row]) -> dict[bytes, str]:
+        """Of siblings, and of files that stand beside or in them."""
+        names = {row.id: item_name(row, self._form) for row in rows}
+        if self._form.ending:
+            for row in rows:
+                if row.kind == "container":
+                    plain = row.name.decode("utf-8", "replace")
+                    names[row.id + GATHERED] = safe_name(plain, extension=self._form.ending)
+        if self._form.name == "json":
+            names[FOLDER_DOCUMENT] = "folder.json"
+        return distinct_names(names)
 
     def _names_above(self, row: Row) -> list[str]:
         names: list[str] = []
         catalog = self._browser.catalog(self._entry)
         above = catalog.get(row.container)
         while above is not None and len(names) < DEPTH_MAX:
-            names.append(self._name_of(above))
+            names.append(self._names_beside(above)[above.id])
             above = catalog.get(above.container)
         return names[::-1]
 
-    def _name_of(self, row: Row) -> str:
+    def _names_beside(self, row: Row) -> dict[bytes, str]:
         known = row.container in self._browser.catalog(self._entry)
-        siblings = (
+        return self._names(
             self._browser.rows_in(self._entry, row.container)
             if known
             else self._browser.top_containers(self._entry)
         )
-        return distinct_names({r.id: item_name(r) for r in siblings})[row.id]
 
     def _container(
-        self, path: tuple[str, ...], rows: Sequence[Row], self_row: Row | None
+        self, path: tuple[str, ...], file: str, rows: Sequence[Row], self_row: Row | None
     ) -> Iterator[Exported]:
         modified_ns = self_row.modified_ns if self_row is not None else 0
         yield Exported(path, None, modified_ns, None, "/".join(path))
         if len(path) > DEPTH_MAX:
             return
-        messages = [row for row in rows if row.kind == "message"] if self._mbox else []
-        if messages:
-            yield self._folder_mbox((*path[:-1], path[-1] + ".mbox"), messages)
-        names = distinct_names({row.id: item_name(row) for row in rows})
+        if self._form.ending:
+            items = [row for row in rows if row.kind != "container" and self._form.takes(row)]
+            if items:
+                yield self._file((*path[:-1], file), items)
+        names = self._names(rows)
+        if self_row is not None and self._form.name == "json":
+            yield self._folder_document((*path, names[FOLDER_DOCUMENT]), self_row)
         for row in sorted(rows, key=lambda row: (row.kind != "container", names[row.id])):
-            below = (*path, names[row.id])
             if row.kind == "container":
                 inner = self._browser.rows_in(self._entry, row.id)
-                yield from self._container(below, inner, row)
-            elif not self._mbox:
-                yield self._item(below, row)
+                below = (*path, names[row.id])
+                yield from self._container(below, names.get(row.id + GATHERED, ""), inner, row)
+            elif not self._form.ending:
+                yield from self._item(path, names[row.id], row)
 
-    def _item(self, path: tuple[str, ...], row: Row) -> Exported:
+    def _item(self, above: tuple[str, ...], name: str, row: Row) -> Iterator[Exported]:
+        if not self._form.takes(row):
+            return
         modified_ns = row.created_ns if row.kind == "message" else row.modified_ns
-        repository = self._repository
+        label = "/".join((*above, name))
+        try:
+            for one in item_files(self._repository, row, self._form, name):
+                yield Exported((*above, one.name), one.chunks, modified_ns, one.size, label)
+        except BackupError as error:
+            if self._problem is None:
+                raise
+            self._problem(label, error)
+
+    def _folder_document(self, path: tuple[str, ...], row: Row) -> Exported:
+        def document() -> Iterator[bytes]:
+            members: dict[str, Any] = msgspec.json.decode(row.meta)
+            for part in row.parts:  # what a folder carries: settings of the mailbox
+                members[part.role] = msgspec.json.decode(self._repository.read_all(part))
+            yield msgspec.json.format(msgspec.json.encode(members), indent=1) + b"\n"
+
+        return Exported(path, document, row.modified_ns, None, "/".join(path))
+
+    def _file(self, path: tuple[str, ...], rows: Sequence[Row]) -> Exported:
+        problem = self._problem
+
+        def note(row: Row, error: BackupError) -> None:
+            if problem is not None:
+                problem("/".join((*path, item_name(row))), error)
 
         def chunks() -> Iterator[bytes]:
-            return item_chunks(repository, row)()  # an item without bytes is that item's problem
+            title = path[-1].removesuffix(self._form.ending)
+            return gathered(self._repository, rows, self._form, title, note if problem else None)
 
-        return Exported(path, chunks, modified_ns, row.size, "/".join(path))
+        return Exported(path, chunks, 0, None, "/".join(path))
 
-    def _folder_mbox(self, path: tuple[str, ...], rows: Sequence[Row]) -> Exported:
-        ordered = sorted(rows, key=lambda row: (row.created_ns, row.id))
+    def _sheet(self, start: Row | None) -> Exported:
+        path = (self._top[0], self._top[1] + ".csv")
 
-        def messages() -> Iterator[tuple[str, int, bytes]]:
-            for row in ordered:
-                sender = msgspec.json.decode(row.meta, type=_Meta).sender
-                mime = b"".join(_message_chunks(self._repository, row)())
-                yield sender, row.created_ns, mime
+        def chunks() -> Iterator[bytes]:
+            return sheet_chunks(self._entry.workload, self._lines(start))
 
-        return Exported(path, lambda: mboxrd(messages()), 0, None, "/".join(path))
+        return Exported(path, chunks, 0, None, "/".join(path))
+
+    def _lines(self, start: Row | None) -> Iterator[Entry]:
+        """Every item at or below `start`, folder by folder."""
+        waiting = [start] if start is not None else self._browser.top_containers(self._entry)[::-1]
+        above = {row.id: "" for row in waiting}
+        while waiting:
+            row = waiting.pop()
+            folder = above.pop(row.id)
+            if row.kind != "container":
+                if (line := self._line(folder, row)) is not None:
+                    yield line
+                continue
+            name = row.name.decode("utf-8", "replace")
+            inner = self._browser.rows_in(self._entry, row.id)
+            inner.sort(
+                key=lambda row: (row.kind == "container", row.created_ns, row.id), reverse=True
+            )
+            for one in inner:
+                above[one.id] = f"{folder}/{name}" if folder else name
+            waiting += inner
+
+    def _line(self, folder: str, row: Row) -> Entry | None:
+        try:
+            item = StoredItem(self._repository, row)
+            members = item.members() if item.part("json") is not None else {}
+        except BackupError as error:
+            if self._problem is None:
+                raise
+            self._problem("/".join((*self._top, folder, item_name(row))), error)
+            return None
+        return Entry(
+            folder,
+            row.name.decode("utf-8", "replace"),
+            row.size,
+            iso_text(row.created_ns),
+            iso_text(row.modified_ns),
+            row.id.decode("utf-8", "replace"),
+            members,
+        )

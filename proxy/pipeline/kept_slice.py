@@ -1,5 +1,6 @@
 """A slice of a write session as a task holds it: asynchronous, and told when its session breaks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +55,7 @@ class KeptSlice:
         self.slice = slice_
         self.broken: BackupError | None = None
         self.finished = False
+        self.dropped = asyncio.Event()  # its task has ended
         self.entry: EntryRef | None = None
         self.plain_bytes = 0  # given to the session since the last commit
         self._touched: set[bytes] = set()  # ids advanced since the last commit

@@ -18,8 +18,14 @@ SkipCause = Literal[
     "malware",
     "item-corrupt",
     "stored-without-mime",
+    "stored-without-stream",
+    "stored-as-stream",
+    "export-not-offered",
+    "settings-unreadable",
+    "attachment-unreadable",
     "notebook-content",
     "unknown-kind",
+    "would-send-mail",
 ]
 
 SKIP_CAUSES: dict[SkipCause, str] = {
@@ -27,8 +33,14 @@ SKIP_CAUSES: dict[SkipCause, str] = {
     "malware": "the service marks the file as infected and does not give it out",
     "item-corrupt": "the service reports the item as damaged",
     "stored-without-mime": "the service cannot render the message as MIME: kept as JSON with its body",
+    "attachment-unreadable": "the service cannot open an attachment: the item is kept without its bytes",
+    "stored-without-stream": "the service does not export this message: it is kept as MIME and JSON",
+    "stored-as-stream": "the service gives this message as an export stream alone: it can be restored, not read",
+    "export-not-offered": "the mailbox gives no export streams: mail is kept as MIME and JSON",
+    "settings-unreadable": "rules, categories or settings of the mailbox cannot be read",
     "notebook-content": "a notebook file that the service does not give out",
     "unknown-kind": "an item that is neither file, folder, notebook nor shortcut",
+    "would-send-mail": "replacing this meeting would send cancellations to its attendees",
 }
 assert set(SKIP_CAUSES) == set(get_args(SkipCause)), "every cause has its explanation"
 

@@ -8,27 +8,42 @@ import mimetypes
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import islice
 
 import msgspec
 
 from engine.catalog import Row
-from engine.errors import UsageError
+from engine.errors import NotFound, UsageError
 from engine.manifest import PointForm
 from proxy.contract import BrowseRequest, TaskSecrets
 from proxy.converters.names import safe_name
 from proxy.keeper import RepositoryKeeper
 from proxy.pipeline.archive import zip_chunks
 from proxy.pipeline.context import Download
-from proxy.pipeline.exported import item_chunks, item_name, walk
+from proxy.pipeline.exported import Exported, Problem, walk
+from proxy.pipeline.rendering import item_chunks, item_name
+from proxy.workloads.moments import iso_text
 from repository import Repository
 from repository.browse import Browser, Listed, is_tree
 
 __all__ = ["Questions"]
 
 BROWSERS_MAX = 4  # restore points whose catalogs stay in memory
-DETAILS = frozenset({"from", "received", "attachments", "isRead", "draft", "note", "hidden"})
+MEDIA_TYPES = {
+    "eml": "message/rfc822",
+    "mbox": "application/mbox",
+    "ics": "text/calendar",
+    "vcf": "text/vcard",
+}
+ITS_OWN = frozenset({"native", "eml"})  # an item as it is
+SINGLE = frozenset({"mbox", "ics", "vcf", "html", "json", "csv"})  # no archive around one file
+DETAILS = frozenset(
+    {
+        *("from", "received", "attachments", "isRead", "draft", "note", "hidden"),
+        *("start", "end", "all_day", "recurring", "cancelled", "organizer"),
+        *("email", "company", "photo", "status", "due"),
+    }
+)
 
 
 class Questions:
@@ -56,7 +71,7 @@ class Questions:
 
     def open_download(self, request: BrowseRequest, secrets: TaskSecrets) -> Download:
         """
-        The bytes at a path: one item as it is, one mail folder as mbox, anything else as a zip archive.
+        The bytes at a path: one item as it is, one file of a format if that is all, anything else as a zip archive.
 
         Raises:
             NotFound: no such point or path. UsageError: the format does not fit.
@@ -69,14 +84,19 @@ class Questions:
                 code="format-unfit",
             )
         row = browser.find(request.path).row
-        if row is not None and row.kind != "container" and request.format != "mbox":
+        if row is not None and row.kind != "container" and request.format in ITS_OWN:
             return _item_download(repository, row)
-        plan = walk(repository, browser, request.path, request.format)
-        if row is not None and request.format == "mbox":
-            files = [one for one in plan if one.chunks is not None]
-            if len(files) == 1 and files[0].chunks is not None:
-                return Download(files[0].path[-1], "application/mbox", None, files[0].chunks())
-            plan = iter(files)
+
+        def plan(problem: Problem | None = None) -> Iterator[Exported]:
+            return walk(repository, browser, request.path, request.format, problem)
+
+        files = list(islice((one for one in plan() if one.chunks is not None), 2))
+        if not files and request.format != "native":
+            raise NotFound(
+                f"Nothing there can be exported as {request.format}.", code="export-nothing"
+            )
+        if len(files) == 1 and request.format in SINGLE:
+            return _file_download(files[0])
         segments = [segment for segment in request.path.split("/") if segment]
         name = safe_name((segments or [browser.point.name])[-1], extension=".zip")
         return Download(name, "application/zip", None, zip_chunks(plan))
@@ -103,13 +123,19 @@ class Questions:
 def _item_download(repository: Repository, row: Row) -> Download:
     name = item_name(row)
     as_stored = any(part.role in ("mime", "content") for part in row.parts)
-    chunks = item_chunks(repository, row)()
+    chunks = item_chunks(repository, row)
     return Download(name, _media_type(name), row.size if as_stored else None, chunks)
 
 
+def _file_download(one: Exported) -> Download:
+    name = one.path[-1]
+    chunks = one.chunks() if one.chunks is not None else iter(())
+    return Download(name, _media_type(name), None, chunks)
+
+
 def _media_type(name: str) -> str:
-    if name.endswith(".eml"):
-        return "message/rfc822"
+    if (known := MEDIA_TYPES.get(name.rpartition(".")[2])) is not None:
+        return known
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
@@ -131,7 +157,7 @@ def _document(one: Listed) -> dict[str, object]:
         "path": one.path,
         "kind": one.kind,
         "size": one.size,
-        "modified_at": _moment(one.modified_ns),
+        "modified_at": iso_text(one.modified_ns) or None,
     }
     if one.row is None:
         document["items"] = one.items
@@ -141,15 +167,6 @@ def _document(one: Listed) -> dict[str, object]:
     meta = msgspec.json.decode(one.row.meta or b"{}")
     document.update((key, value) for key, value in meta.items() if key in DETAILS)
     return document
-
-
-def _moment(nanoseconds: int) -> str | None:
-    if nanoseconds <= 0:
-        return None
-    try:
-        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _point_document(point: PointForm) -> dict[str, object]:

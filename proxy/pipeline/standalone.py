@@ -21,6 +21,7 @@ from proxy.contract import (
     EventKind,
     ItemOutcome,
     ObjectRef,
+    Selection,
     Task,
     TaskSecrets,
     Workload,
@@ -39,7 +40,7 @@ from repository import Repository
 __all__ = ["SessionProgress", "SessionResult", "TaskResult", "backup_organization"]
 
 TASKS_AT_ONCE = 4
-WORKLOADS: tuple[Workload, ...] = ("mail", "drives")
+WORKLOADS: tuple[Workload, ...] = ("mail", "calendar", "contacts", "tasks", "drives")
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class SessionResult:
     """What a session did. `point` is None if nothing could be sealed."""
 
     session: str
+    selection: Selection = field(default_factory=Selection)
     tasks: list[TaskResult] = field(default_factory=list)
     missing: list[ItemOutcome] = field(default_factory=list)  # users asked for that nobody has
     point: PointForm | None = None
@@ -97,6 +99,7 @@ async def backup_organization(
     repository: Repository,
     *,
     users: Sequence[str] = (),
+    selection: Selection | None = None,
     workloads: Sequence[Workload] = WORKLOADS,
     identity: str | None = None,
     progress: Progress | None = None,
@@ -107,19 +110,22 @@ async def backup_organization(
     Back up users of an organization and seal a restore point.
 
     Args:
-        users: ids or principal names; empty: everybody but guests.
+        users: ids or principal names. selection: groups and a filter that name further ones, and what is covered of their
+            mail. Neither names anybody: everybody but guests.
         identity: permanent name of the writer; None: a free one of this machine.
         progress: called on the event loop, about once a second for each running task.
 
     Raises:
         BackupError: nothing could be begun (sign-in, directory, repository). Later failures are in the result.
     """
-    session = SessionResult(uuid.uuid4().hex)
+    session = SessionResult(uuid.uuid4().hex, selection or Selection())
     async with (
         GraphService(organization, version, limits=limits) as service,
         RepositoryKeeper(identity) as keeper,
     ):
-        found, session.missing = await discover_users(service.client(), list(users))
+        found, session.missing = await discover_users(
+            service.client(), list(users), session.selection
+        )
         session.tasks = [TaskResult(user, workload) for user in found for workload in workloads]
         kept = keeper.adopt(repository)
         await _run_tasks(session, kept, service, progress)
@@ -195,6 +201,7 @@ def _task(
         repository_url="",
         object=target,
         workload=workload,
+        selection=session.selection,
         entries=entries,
     )
 

@@ -68,7 +68,7 @@ async def _repository(task: Task, secrets: TaskSecrets, keeper: RepositoryKeeper
 
 
 async def _discover(task: Task, context: TaskContext, service: GraphService) -> None:
-    found, missing = await discover_users(service.client(), task.users)
+    found, missing = await discover_users(service.client(), task.users, task.selection)
     for start in range(0, len(found), OBJECTS_PER_EVENT_MAX):
         await context.emit("discovered", objects=found[start : start + OBJECTS_PER_EVENT_MAX])
     for start in range(0, len(missing), OUTCOMES_PER_EVENT_MAX):

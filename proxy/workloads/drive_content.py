@@ -25,7 +25,7 @@ __all__ = ["Content", "FileReader"]
 WHAT = "Download a file"
 DEAD_ADDRESS = frozenset({401, 403, 404, 410})
 ADDRESSES_MAX = 8  # in a row without a byte in between
-RESUMED_CODES = frozenset({"graph-connection-cut", "graph-no-connection"})
+RESUMED_CODES = frozenset({"graph-connection-cut", "graph-no-connection", "graph-no-answer"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-__all__ = ["FolderFeed", "MailBook"]
+__all__ = ["FolderFeed", "MailBook", "TreeFeed"]
 
-FORM = 1
+FORM = 2
 RETRIES_MAX = 5_000
 
 
@@ -21,10 +21,25 @@ class _Folder(msgspec.Struct, omit_defaults=True):
     fresh: bool = False
 
 
+class TreeFeed(msgspec.Struct, omit_defaults=True):
+    """
+    Where the folder tree stands: its change link (empty: list all), the sessions since it was listed, the folders that have a
+    row, ids of folders to their well-known names.
+    """
+
+    link: str = ""
+    sessions: int = 0
+    shown: list[str] = []
+    well_known: dict[str, str] = {}
+
+
 class _Form(msgspec.Struct, omit_defaults=True):
     form: int = FORM
     folders: dict[str, _Folder] = {}
     retry: dict[str, str] = {}
+    tree: TreeFeed = msgspec.field(default_factory=TreeFeed)
+    selection: str = ""
+    streams: bool = False
 
 
 @dataclass(slots=True)
@@ -70,7 +85,12 @@ class FolderFeed:
 
 
 class MailBook:
-    """The checkpoint of a mailbox in memory. `retry`: ids of messages that failed, with their folder."""
+    """
+    The checkpoint of a mailbox in memory.
+
+    `retry`: ids of messages that failed, with their folder; `selection`: mark of what the rows were chosen by;
+    `streams`: whether messages have their export streams.
+    """
 
     def __init__(self, stored: bytes | None) -> None:
         self.folders: dict[str, FolderFeed] = {}
@@ -83,6 +103,9 @@ class MailBook:
             if state.fresh:
                 feed.begin_afresh()
         self.retry.update(form.retry)
+        self.tree = form.tree
+        self.selection = form.selection
+        self.streams = form.streams
 
     def feed(self, folder: str) -> FolderFeed:
         """The feed of a folder, a new one at the first sight of it."""
@@ -108,7 +131,8 @@ class MailBook:
     def encode(self) -> bytes:
         """What is stored."""
         folders = {name: _Folder(feed.kept, feed.fresh) for name, feed in self.folders.items()}
-        return msgspec.json.encode(_Form(folders=folders, retry=self.retry))
+        form = _Form(FORM, folders, self.retry, self.tree, self.selection, self.streams)
+        return msgspec.json.encode(form)
 
 
 def _decode(stored: bytes | None) -> _Form | None:

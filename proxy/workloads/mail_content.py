@@ -5,16 +5,18 @@ The change feed already brings all JSON members that are kept, so a message cost
 the service cannot render MIME, the message is kept as JSON with its body and attachments instead.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from engine.catalog import Row
 from engine.parts import Part
 from proxy.graph.budget import Scope
 from proxy.graph.client import Call, GraphClient, segment
-from proxy.graph.errors import GraphError, GraphItemFault
+from proxy.graph.errors import GraphItemFault
 from proxy.graph.transport import JSON_BYTES_MAX, BodyReader
 from proxy.pipeline.outcome import skipped
+from proxy.workloads.attachments import EVENT_MEMBERS as LISTED
+from proxy.workloads.attachments import AttachmentReader, Attachments
 from proxy.workloads.intake import store_body
 from proxy.workloads.mail_item import (
     MESSAGE_MEMBERS,
@@ -24,6 +26,7 @@ from proxy.workloads.mail_item import (
     message_row,
     stored_json,
 )
+from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.protocol import Shelf
 
 __all__ = ["MessageReader"]
@@ -33,12 +36,17 @@ BODY_MEMBERS = MESSAGE_MEMBERS + ",body,uniqueBody,internetMessageHeaders"
 
 @dataclass(frozen=True, slots=True)
 class MessageReader:
-    """Reads messages of one mailbox. `prefer`: what every call asks for (immutable ids)."""
+    """
+    Reads messages of one mailbox.
+
+    `prefer`: what every call asks for (immutable ids). `again`: told the id and folder of a message that is not whole.
+    """
 
     client: GraphClient
     user: str
     prefer: tuple[str, ...]
     shelf: Shelf
+    again: Callable[[str, str], None]
 
     async def head(self, message: str) -> bytes:
         """The JSON of one message, as the feed would have it."""
@@ -61,12 +69,15 @@ class MessageReader:
             head = head if isinstance(full, Removed) else full
         try:
             mime = await self._mime(head.id)
-        except GraphItemFault as error:
-            if error.code != "graph-mime-conversion":
-                raise
+        except GraphItemFault:
             return await self._without_mime(folder, head)
         parts = (await self.shelf.store("json", stored_json(raw)), mime)
         return message_row(head, raw, folder, parts)
+
+    async def bare(self, folder: str, head: MessageHead, raw: bytes) -> Row:
+        """A row without content, for a message that the service gives neither as MIME nor as JSON."""
+        part = await self.shelf.store("json", stored_json(raw))
+        return message_row(head, raw, folder, (part,), note="stored-as-stream")
 
     async def _mime(self, message: str) -> Part:
         async def consume(reader: BodyReader) -> Part:
@@ -81,17 +92,22 @@ class MessageReader:
             "Read a message with its body", head.id, "", {"$select": BODY_MEMBERS}
         )
         parts = [await self.shelf.store("json", stored_json(raw))]
-        note = ""
-        if head.has_attachments is not False:
-            try:
-                listing = await self._bytes("Read attachments", head.id, "/attachments", {})
-                parts.append(await self.shelf.store("attachments", listing))
-            except GraphError:
-                note = "; its attachments could not be read"
-        name = head.subject or ""
-        detail = "kept as JSON, because the service cannot render it as MIME" + note
-        self.shelf.note(skipped(head.id, name, "stored-without-mime", detail))
-        return message_row(head, raw, folder, tuple(parts), note="stored-without-mime")
+        name, whole = head.subject or "", True
+        # Images that the body shows do not count for `hasAttachments` (graph-lessons 81).
+        if head.has_attachments is not False or b"cid:" in raw.lower():
+            found = Attachments()
+            reader = AttachmentReader(MailboxCalls(self.client, self.user), self.shelf, LISTED)
+            path = f"/messages/{segment(head.id)}/attachments"
+            await reader.read(head.id, path, found)
+            found.note(self.shelf, head.id, name)
+            parts += await found.parts(self.shelf)
+            whole = not found.unsettled
+        self.shelf.note(skipped(head.id, name, "stored-without-mime"))
+        row = message_row(head, raw, folder, tuple(parts), note="stored-without-mime")
+        if not whole:
+            self.again(head.id, folder)
+            row = replace(row, version="")  # read again even if nothing changes
+        return row
 
     async def _bytes(self, what: str, message: str, below: str, query: Mapping[str, str]) -> bytes:
         call = self._call(what, message, below, query)

@@ -1,12 +1,12 @@
 """
-The folder tree of a mailbox.
+The folder tree of a mailbox as the service lists it.
 
 Listing is level by level: v1.0 has no flat listing of nested folders (graph-lessons 80). Search folders hold nothing
 of their own and are left out. Folder ids do not change when a folder is renamed or moved.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -16,23 +16,48 @@ from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphNotFound
 from proxy.graph.paging import decode_as
 
-__all__ = ["MailFolder", "folder_is_gone", "folder_rows", "list_folders"]
+__all__ = [
+    "MailFolder",
+    "folder_is_gone",
+    "folder_of",
+    "folder_rows",
+    "list_folders",
+    "well_known_folders",
+]
 
 FOLDER_PAGE = "odata.maxpagesize=250"
 FOLDERS_MAX = 50_000
 DEPTH_MAX = 300
 MEMBERS = "id,displayName,parentFolderId,childFolderCount,isHidden"
 SEARCH_FOLDER = "#microsoft.graph.mailSearchFolder"
+# Names are translated and can be changed; these are how the service itself finds the folders it works with.
+WELL_KNOWN = (
+    "inbox",
+    "drafts",
+    "sentitems",
+    "deleteditems",
+    "archive",
+    "junkemail",
+    "outbox",
+    "conversationhistory",
+    "scheduled",
+    "clutter",
+    "syncissues",
+    "conflicts",
+    "localfailures",
+    "serverfailures",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MailFolder:
-    """A folder; `parent` is the id of the folder it is in, also for those at the top."""
+    """A folder; `parent` is the id of the folder it is in, also for those at the top; `well_known` its fixed name, if any."""
 
     id: str
     name: str
     parent: str
     hidden: bool
+    well_known: str = ""
 
 
 class _Folder(msgspec.Struct, rename="camel"):
@@ -47,9 +72,14 @@ class _Folder(msgspec.Struct, rename="camel"):
 _DECODER = msgspec.json.Decoder(_Folder)
 
 
-async def list_folders(client: GraphClient, user: str, prefer: tuple[str, ...]) -> list[MailFolder]:
+async def list_folders(
+    client: GraphClient, user: str, prefer: tuple[str, ...], roots: Sequence[str] = ()
+) -> list[MailFolder]:
     """
     All folders of a mailbox, parents before their children, hidden ones included.
+
+    Args:
+        roots: well-known names of folders beside the visible tree that are listed too, as far as they are there.
 
     Raises:
         GraphError: the mailbox cannot be read (`graph-service-missing`: there is none).
@@ -57,6 +87,11 @@ async def list_folders(client: GraphClient, user: str, prefer: tuple[str, ...]) 
     base = f"/users/{segment(user)}/mailFolders"
     found: dict[str, MailFolder] = {}
     level = [base]
+    for name in roots:
+        root = await _root(client, user, name, prefer)
+        if root is not None and root.id not in found:
+            found[root.id] = replace(_folder(root), well_known=name)
+            level.append(f"{base}/{segment(root.id)}/childFolders")
     for _ in range(DEPTH_MAX):
         below: list[str] = []
         for path in level:
@@ -71,6 +106,42 @@ async def list_folders(client: GraphClient, user: str, prefer: tuple[str, ...]) 
             break
         level = below
     return list(found.values())
+
+
+async def _root(
+    client: GraphClient, user: str, name: str, prefer: tuple[str, ...]
+) -> "_Folder | None":
+    path = f"/users/{segment(user)}/mailFolders/{name}"
+    call = Call(
+        client.url(path, {"$select": MEMBERS}), Scope.mailbox(user), "Look up a mail folder", prefer
+    )
+    try:
+        return decode_as(_DECODER, await client.get_bytes(call, 1 << 20))
+    except GraphNotFound:
+        return None
+
+
+async def well_known_folders(
+    client: GraphClient, user: str, prefer: tuple[str, ...]
+) -> dict[str, str]:
+    """Ids of folders to their well-known names, as far as the mailbox has them; one round trip."""
+    base = f"/users/{segment(user)}/mailFolders"
+    calls = [
+        Call(
+            client.url(f"{base}/{name}", {"$select": "id"}),
+            Scope.mailbox(user),
+            "Look up a well-known folder",
+            prefer,
+        )
+        for name in WELL_KNOWN
+    ]
+    found: dict[str, str] = {}
+    for name, answer in zip(WELL_KNOWN, await client.batch(calls), strict=True):
+        if isinstance(answer, bytes):
+            found.setdefault(decode_as(_DECODER, answer).id, name)
+        elif not isinstance(answer, GraphNotFound):
+            raise answer
+    return found
 
 
 async def _listing(
@@ -103,7 +174,9 @@ def _folder(folder: _Folder) -> MailFolder:
 
 def folder_row(folder: MailFolder, *, at_top: bool) -> Row:
     """The catalog row of a folder."""
-    meta = {"hidden": True} if folder.hidden else {}
+    meta: dict[str, object] = {"hidden": True} if folder.hidden else {}
+    if folder.well_known:
+        meta["wellKnown"] = folder.well_known
     return Row(
         id=folder.id.encode(),
         container=b"" if at_top else folder.parent.encode(),
@@ -113,10 +186,28 @@ def folder_row(folder: MailFolder, *, at_top: bool) -> Row:
     )
 
 
-def folder_rows(folders: list[MailFolder]) -> list[Row]:
-    """Rows of a whole tree; a folder whose parent is not in it stands at the top."""
+def folder_rows(folders: list[MailFolder], stored: Callable[[bytes], Row | None]) -> list[Row]:
+    """
+    Rows of a whole tree; a folder whose parent is not in it stands at the top.
+
+    `stored` gives the row as it is kept: what it carries stays.
+    """
     known = {folder.id for folder in folders}
-    return [folder_row(folder, at_top=folder.parent not in known) for folder in folders]
+    rows = [folder_row(folder, at_top=folder.parent not in known) for folder in folders]
+    kept = [stored(row.id) for row in rows]
+    return [replace(r, parts=k.parts) if k else r for r, k in zip(rows, kept, strict=True)]
+
+
+def folder_of(row: Row) -> MailFolder:
+    """The folder that a row is about."""
+    meta: Mapping[str, object] = msgspec.json.decode(row.meta)
+    return MailFolder(
+        row.id.decode(),
+        row.name.decode(),
+        row.container.decode(),
+        bool(meta.get("hidden")),
+        str(meta.get("wellKnown", "")),
+    )
 
 
 async def folder_is_gone(client: GraphClient, user: str, folder: str) -> bool:

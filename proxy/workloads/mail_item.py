@@ -20,7 +20,9 @@ __all__ = [
     "MessageHead",
     "Removed",
     "decode_entry",
+    "is_bare",
     "message_row",
+    "received_ns",
     "stored_json",
     "with_state",
 ]
@@ -69,12 +71,18 @@ class MessageHead(msgspec.Struct, rename="camel"):
     removed: _Gone | None = msgspec.field(default=None, name="@removed")
 
 
+class _State(msgspec.Struct):
+    received: str | None = None
+    note: str = ""
+
+
 class Removed(msgspec.Struct, frozen=True):
     """An entry of the feed that says: not in this folder any more."""
 
     id: str
 
 
+_STATE = msgspec.json.Decoder(_State)
 _HEAD = msgspec.json.Decoder(MessageHead)
 
 
@@ -115,6 +123,16 @@ def with_state(row: Row, raw: bytes) -> Row | None:
     changed = {name: members[name] for name in VOLATILE if name in members}
     merged = msgspec.json.encode({**meta, **changed})
     return None if merged == row.meta else dataclasses.replace(row, meta=merged)
+
+
+def received_ns(row: Row) -> int:
+    """When the message of a row was received, nanoseconds since 1970 UTC; 0 if that is not known."""
+    return nanoseconds(_STATE.decode(row.meta).received)
+
+
+def is_bare(row: Row) -> bool:
+    """Whether the row has neither MIME nor body."""
+    return _STATE.decode(row.meta).note == "stored-as-stream"
 
 
 def message_row(

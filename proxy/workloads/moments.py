@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-__all__ = ["nanoseconds"]
+__all__ = ["iso_text", "nanoseconds"]
 
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)?")
 
@@ -23,6 +23,16 @@ def nanoseconds(text: str | None) -> int:
         return 0
     whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _SECOND
     return whole * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+
+
+def iso_text(nanoseconds: int) -> str:
+    """The moment in ISO 8601 with its zone, UTC; nothing for 0 and what no calendar has."""
+    if nanoseconds <= 0:
+        return ""
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return ""
 
 
 _SECOND = datetime.resolution * 1_000_000

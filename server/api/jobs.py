@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from proxy.contract import Conflict, NotFound
 from server import audit
@@ -31,10 +31,39 @@ from server.orchestration import EVENTS_LOCK, start_backup
 api = router("jobs")
 
 USERS_MAX = 10_000
-JobWorkload = Literal["mail", "drives"]
-Workloads = Annotated[
-    list[JobWorkload], Field(min_length=1, max_length=2, json_schema_extra={"uniqueItems": True})
+GROUPS_MAX, PATTERNS_MAX = 1_000, 1_000
+MomentText = Annotated[
+    str,
+    StringConstraints(
+        max_length=40, pattern=r"^(\d{4}-\d\d-\d\d(T[0-9:.]{5,18}(Z|[+-]\d\d:\d\d))?)?$"
+    ),
 ]
+JobWorkload = Literal["mail", "calendar", "contacts", "tasks", "drives"]
+Workloads = Annotated[
+    list[JobWorkload], Field(min_length=1, max_length=5, json_schema_extra={"uniqueItems": True})
+]
+
+
+class JobSelection(Request):
+    """
+    Whom a job covers beyond the users it names, and what of their mail.
+
+    Members left empty do not restrict.
+    """
+
+    groups: list[Line] = Field([], max_length=GROUPS_MAX, description="Ids, names or addresses")
+    filter: str = Field("", max_length=2000, description="OData filter on users")
+    without_users: list[Line] = Field([], max_length=USERS_MAX, description="Names or ids")
+    folders: list[Line] = Field(
+        [], max_length=PATTERNS_MAX, description="Patterns of mail folders: Projects/20*, @inbox"
+    )
+    without_folders: list[Line] = Field([], max_length=PATTERNS_MAX)
+    received_from: MomentText = Field("", description="First day or moment, UTC")
+    received_until: MomentText = Field("", description="First day or moment not covered, UTC")
+    recoverable_items: bool = Field(False, description="Also deleted items that can be recovered")
+    mail_policy: Literal["full", "portable"] = Field(
+        "full", description="full: also the export stream of messages, where the cloud gives it"
+    )
 
 
 class JobContent(Request):
@@ -43,8 +72,9 @@ class JobContent(Request):
     name: Name
     workloads: Workloads
     users: list[Line] = Field(
-        [], max_length=USERS_MAX, description="User names; empty means everybody"
+        [], max_length=USERS_MAX, description="User names; empty, and no groups: everybody"
     )
+    selection: JobSelection = Field(default_factory=lambda: JobSelection.model_validate({}))
 
 
 class NewJob(JobContent):
@@ -63,6 +93,7 @@ class Job(Answer):
     repository: str
     workloads: list[str]
     users: list[str]
+    selection: JobSelection
     created_at: datetime
 
 
@@ -94,6 +125,7 @@ async def create(
             repository=body.repository,
             workloads=_unique(body.workloads),
             users=body.users,
+            selection=body.selection.model_dump(exclude_defaults=True),
         )
         assert row is not None
         details = {"name": body.name, "repository": body.repository}
@@ -139,6 +171,7 @@ async def change(
             name=body.name,
             workloads=_unique(body.workloads),
             users=body.users,
+            selection=body.selection.model_dump(exclude_defaults=True),
         )
         if row is None:
             raise _missing()

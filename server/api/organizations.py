@@ -1,7 +1,7 @@
 """Organizations: Microsoft 365 tenants under protection. What signs in to them is never returned."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from fastapi import Response
@@ -32,6 +32,7 @@ api = router("organizations")
 Origin = Annotated[
     str, StringConstraints(max_length=500, pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,400}$")
 ]
+CloudName = Literal["global", "us-government", "us-defense", "china", "other"]
 ProxyUrl = Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[!-~]{1,400}$")]
 
 
@@ -45,8 +46,11 @@ class NewOrganization(Request):
     certificate: Secret | None = Field(
         None, description="PEM: private key and certificate of the application"
     )
-    authority: Origin | None = Field(None, description="Sign-in service of another cloud")
-    graph_endpoint: Origin | None = Field(None, description="Graph of another cloud, no version")
+    cloud: CloudName = "global"
+    authority: Origin | None = Field(None, description="Sign-in service, if not the cloud's own")
+    graph_endpoint: Origin | None = Field(
+        None, description="Graph, if not the cloud's own; no version"
+    )
     ca: Secret | None = Field(None, description="PEM: authority of a private endpoint")
     proxy_url: ProxyUrl | None = None
 
@@ -64,6 +68,7 @@ class Organization(Answer):
     name: str
     tenant_id: str
     client_id: str
+    cloud: str
     authority: str | None
     graph_endpoint: str | None
     proxy_url: str | None

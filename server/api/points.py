@@ -6,7 +6,7 @@ the server passes on what it says and never opens a repository.
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -14,7 +14,14 @@ from fastapi import Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from proxy.contract import BrowseRequest, DownloadTicket, InternalError, NotFound, Unavailable
+from proxy.contract import (
+    BrowseRequest,
+    DownloadTicket,
+    ExportFormat,
+    InternalError,
+    NotFound,
+    Unavailable,
+)
 from server import audit
 from server.api.access import Caller, Parts, wants
 from server.api.routing import router
@@ -151,7 +158,7 @@ async def download(
     services: Parts,
     caller: Annotated[Caller, wants("points:download")],
     path: ItemPath,
-    format: Literal["native", "eml", "mbox"] = "native",
+    format: ExportFormat = "native",
 ) -> StreamingResponse:
     """Streamed through from the proxy; always an attachment, never shown in place."""
     row = await _repository(services, repository)

@@ -97,7 +97,7 @@ async def _graph(services: Services, organization: str | None, pool: str) -> dic
     )
     if row is None or not needed:
         raise Denied("No session of the pool reads this organization.", code="secrets-no-claim")
-    members = ("tenant_id", "client_id", "authority", "graph_endpoint", "proxy_url")
+    members = ("tenant_id", "client_id", "cloud", "authority", "graph_endpoint", "proxy_url")
     graph = {name: row[name] for name in members if row[name]}
     return graph | msgspec.json.decode(await _open(services, row["secret"]), type=dict[str, str])
 

@@ -63,8 +63,9 @@ DELETE FROM secrets WHERE id = :id;
 -- name: organizations.insert
 -- A tenant under protection.
 INSERT INTO organizations
-    (id, name, tenant_id, client_id, authority, graph_endpoint, proxy_url, secret)
-VALUES (:id, :name, :tenant_id, :client_id, :authority, :graph_endpoint, :proxy_url, :secret)
+    (id, name, tenant_id, client_id, cloud, authority, graph_endpoint, proxy_url, secret)
+VALUES
+    (:id, :name, :tenant_id, :client_id, :cloud, :authority, :graph_endpoint, :proxy_url, :secret)
 RETURNING *;
 
 -- name: organizations.page
@@ -138,8 +139,8 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE repository = :id AND ended_at IS NUL
 
 -- name: jobs.insert
 -- A saved rule: what, where to.
-INSERT INTO jobs (id, name, organization, repository, workloads, users)
-VALUES (:id, :name, :organization, :repository, :workloads, :users) RETURNING *;
+INSERT INTO jobs (id, name, organization, repository, workloads, users, selection)
+VALUES (:id, :name, :organization, :repository, :workloads, :users, :selection) RETURNING *;
 
 -- name: jobs.page
 -- All, in the order they were made.
@@ -155,7 +156,9 @@ SELECT * FROM jobs WHERE id = :id FOR UPDATE;
 
 -- name: jobs.change
 -- What and whom it covers.
-UPDATE jobs SET name = :name, workloads = :workloads, users = :users WHERE id = :id RETURNING *;
+UPDATE jobs
+SET name = :name, workloads = :workloads, users = :users, selection = :selection
+WHERE id = :id RETURNING *;
 
 -- name: jobs.delete
 -- Its sessions stay, without it.

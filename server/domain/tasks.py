@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from proxy.contract import EntryRef, ObjectRef, Task, Workload
+from proxy.contract import EntryRef, ObjectRef, Selection, Task, Workload
 
 WORKLOADS: tuple[str, ...] = get_args(Workload)
 
@@ -22,15 +22,18 @@ def _members(session: Row, repository: Row) -> dict[str, Any]:
     }
 
 
-def discover_task(task: str, session: Row, repository: Row, names: tuple[str, list[str]]) -> Task:
-    """First task of a backup. `names`: the organization's name and the users the job selects."""
-    organization_name, users = names
+def discover_task(
+    task: str, session: Row, repository: Row, whom: tuple[str, list[str], Selection]
+) -> Task:
+    """First task of a backup. `whom`: the organization's name, the users and the rest that the job selects."""
+    organization_name, users, selection = whom
     return Task(
         id=task,
         kind="discover",
         organization_name=organization_name,
         workloads=list(session["workloads"]),
         users=users,
+        selection=selection,
         **_members(session, repository),
     )
 
@@ -50,6 +53,7 @@ def backup_task(task: str, discover: Task, found: ObjectRef, workload: Workload)
         repository_url=discover.repository_url,
         object=found,
         workload=workload,
+        selection=discover.selection,
     )
 
 

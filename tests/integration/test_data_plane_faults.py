@@ -228,6 +228,17 @@ async def test_the_real_names_work_through_a_connect_proxy(lab: Lab) -> None:
     lab.assert_no_breach()
 
 
+async def test_a_tenant_in_another_cloud_is_found_by_the_name_of_the_cloud(lab: Lab) -> None:
+    """Lesson 2I: no host is fixed; the token is asked for the cloud's own Graph."""
+    user = fill(lab, "ann")
+    lab.emulator.services.registration.graph = "https://microsoftgraph.chinacloudapi.cn"
+    del lab.org["authority"], lab.org["graph_endpoint"]
+    lab.org["cloud"] = "china"
+    result = await lab.backup(user)
+    assert lab.state(result.point) == lab.expected(user)
+    lab.assert_no_breach()
+
+
 async def test_an_outage_fails_the_task_and_not_every_item(lab: Lab) -> None:
     user = fill(lab, "ann", 40)
     lab.org["page_patience_s"] = "0.5"

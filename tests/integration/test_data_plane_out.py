@@ -93,7 +93,10 @@ async def test_mbox_and_eml_and_a_single_path(lab: Lab, tmp_path: Path) -> None:
         export_point(lab.repository, point, tmp_path / "none", f"{user}/mail/Nowhere")
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError):
-        export_point(lab.repository, point, tmp_path / "odd", "", "vcf")  # type: ignore[arg-type]
+        export_point(lab.repository, point, tmp_path / "odd", "", "pst")  # type: ignore[arg-type]
+    with pytest.raises(NotFound):
+        export_point(lab.repository, point, tmp_path / "odd", "", "vcf")
+    assert not (tmp_path / "odd").exists()
 
 
 async def test_questions_and_downloads(lab: Lab) -> None:

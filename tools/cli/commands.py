@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
-from tools.cli.options import AS_OF, OPENING, POINT, REPO
+from tools.cli.options import AS_OF, OPENING, POINT, REPO, SELECTION
 from tools.cli.roles import ROLES
 from tools.cli.syntax import Command, parameter, switch, within
 
@@ -342,10 +342,11 @@ POINTS = (
                 action="append",
                 help="Only this user (again for more)",
             ),
+            *SELECTION,
             parameter(
                 "--workload",
                 dest="workloads",
-                choices=("mail", "drives"),
+                choices=("mail", "calendar", "contacts", "tasks", "drives"),
                 action="append",
                 help="Only this workload (again for more)",
             ),
@@ -384,12 +385,17 @@ POINTS = (
         (
             REPO,
             POINT,
-            parameter("destination", metavar="DEST", type=Path, help="A new or empty folder"),
+            parameter(
+                "destination",
+                metavar="DEST",
+                type=Path,
+                help="A new or empty folder; a new file for zip",
+            ),
             parameter("--path", default="", help="Only what is at or below this path"),
             parameter(
                 "--format",
                 dest="form",
-                choices=("native", "eml", "mbox"),
+                choices=("native", "eml", "mbox", "ics", "vcf", "html", "json", "csv", "zip"),
                 default="native",
                 help="How items are written (default: %(default)s)",
             ),
@@ -470,4 +476,31 @@ RETENTION = (
     ),
 )
 
-COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *LOCKS, *POINTS, DIFFERENCE, *RETENTION)
+RESTORE = Command(
+    "restore",
+    "Give what a restore point holds back to Microsoft 365; invites nobody, goes on where it stopped.",
+    "tools.cli.restore_commands:restore",
+    (
+        REPO,
+        POINT,
+        parameter("--org", metavar="FILE", type=Path, required=True, help="TOML: [organization]"),
+        parameter(
+            "--to",
+            required=True,
+            metavar="original|USER[/FOLDER]",
+            help="Each to its owner and place, or all to one user, below a folder there",
+        ),
+        parameter("--path", default="", help="Only what is at or below this path"),
+        parameter(
+            "--collision",
+            choices=("skip", "copy", "replace"),
+            default="skip",
+            help="What is there already: leave it, make another one, or replace it (default: %(default)s)",
+        ),
+        switch("--dry-run", "Say what would be done and what it takes, write nothing"),
+        switch("--yes", "Replace without asking"),
+        *OPENING,
+    ),
+)
+
+COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *LOCKS, *POINTS, RESTORE, DIFFERENCE, *RETENTION)

@@ -46,6 +46,50 @@ OPENING = (
     switch("--json", "One JSON document on standard output"),
 )
 
+SELECTION = (
+    parameter(
+        "--group",
+        dest="groups",
+        metavar="GROUP",
+        action="append",
+        help="Members of this group: id, name or address (again for more)",
+    ),
+    parameter("--filter", metavar="ODATA", help="Users that this filter of Graph finds"),
+    parameter(
+        "--without-user",
+        dest="without_users",
+        metavar="USER",
+        action="append",
+        help="Not this user (again for more)",
+    ),
+    parameter(
+        "--folder",
+        dest="folders",
+        metavar="PATTERN",
+        action="append",
+        help="Only mail folders of this path and what is below: Projects/20*, @inbox (again for more)",
+    ),
+    parameter(
+        "--without-folder",
+        dest="without_folders",
+        metavar="PATTERN",
+        action="append",
+        help="Not these mail folders (again for more)",
+    ),
+    parameter(
+        "--received-from",
+        metavar="DATE",
+        help="Only mail received since then (YYYY-MM-DD, UTC, or RFC 3339)",
+    ),
+    parameter("--received-until", metavar="DATE", help="Only mail received before then"),
+    switch("--recoverable-items", "Also deleted mail that can be recovered"),
+    parameter(
+        "--mail-policy",
+        choices=("full", "portable"),
+        help="full: also the export stream of each message, where the cloud gives it",
+    ),
+)
+
 AS_OF = parameter(
     "--as-of",
     metavar="TIME",

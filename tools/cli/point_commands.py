@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from engine.errors import BackupError, UsageError
 from tools.cli import arguments
@@ -21,11 +21,11 @@ from tools.cli.output import (
 
 if TYPE_CHECKING:
     from engine.manifest import PointForm
+    from proxy.contract import ExportFormat
     from repository import Repository
     from repository.browse import Listed
     from repository.tree.importer import Progress, TreeProblem
 
-FormatChoice = Literal["native", "eml", "mbox"]
 PROBLEMS_SHOWN_MAX = 100
 
 
@@ -153,7 +153,7 @@ def export(
     point: str,
     destination: Path,
     path: str,
-    form: FormatChoice,
+    form: "ExportFormat",
     as_of: str | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,

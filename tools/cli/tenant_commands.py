@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tools.cli import arguments
 from tools.cli.output import (
@@ -20,12 +20,13 @@ from tools.cli.output import (
 
 if TYPE_CHECKING:
     from engine.manifest import PointForm
+    from proxy.contract import ExportFormat
     from proxy.pipeline.standalone import SessionProgress, SessionResult
     from repository import Repository
 
 PROBLEMS_SHOWN_MAX = 100
-WorkloadChoice = Literal["mail", "drives"]
-WORKLOADS: tuple[WorkloadChoice, ...] = ("mail", "drives")
+WorkloadChoice = Literal["mail", "calendar", "contacts", "tasks", "drives"]
+WORKLOADS: tuple[WorkloadChoice, ...] = get_args(WorkloadChoice)
 
 
 def backup(
@@ -38,8 +39,18 @@ def backup(
     cache_dir: Path | None,
     state_dir: Path | None,
     json: bool,
+    groups: list[str] | None,
+    filter: str | None,
+    without_users: list[str] | None,
+    folders: list[str] | None,
+    without_folders: list[str] | None,
+    received_from: str | None,
+    received_until: str | None,
+    recoverable_items: bool,
+    mail_policy: Literal["full", "portable"] | None,
 ) -> int:
     """One backup session of a Microsoft 365 tenant, without a server."""
+    from proxy.contract import Selection
     from proxy.graph.settings import load_organization
     from proxy.pipeline.standalone import backup_organization
 
@@ -58,6 +69,17 @@ def backup(
                 organization,
                 opened,
                 users=users or (),
+                selection=Selection(
+                    groups=groups or [],
+                    filter=filter or "",
+                    without_users=without_users or [],
+                    folders=folders or [],
+                    without_folders=without_folders or [],
+                    received_from=received_from or "",
+                    received_until=received_until or "",
+                    recoverable_items=recoverable_items,
+                    mail_policy=mail_policy or "full",
+                ),
                 workloads=workloads or WORKLOADS,
                 progress=show,
             )
@@ -126,7 +148,7 @@ def export_tenant(
     point: "PointForm",
     destination: Path,
     path: str,
-    form: Literal["native", "eml", "mbox"],
+    form: "ExportFormat",
     *,
     json: bool,
 ) -> int:

@@ -1,6 +1,7 @@
 """Every exported byte against what the tenant holds."""
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,3 +64,31 @@ def compare_drive(exported: Path, expected: dict[str, Any]) -> Comparison:
             total += path.stat().st_size
     differences += [f"{name} is not in the tenant" for name in found]
     return Comparison(len(expected), total, tuple(differences))
+
+
+def compare_records(exported: Path, expected: dict[str, Any]) -> Comparison:
+    """
+    The events, contacts or tasks in `.json` files below `exported` against the tenant's, member by member.
+
+    Args:
+        expected: container id -> `items`: id -> `graph`: members as Graph gives them.
+    """
+    differences: list[str] = []
+    found = {}
+    total = 0
+    for path in exported.rglob("*.json"):
+        item = json.loads(path.read_bytes()).get("item")
+        if item is not None:  # else it describes a folder
+            found[item["id"]] = item
+            total += path.stat().st_size
+    wanted = {key: one["graph"] for each in expected.values() for key, one in each["items"].items()}
+    for key, members in wanted.items():
+        item = found.pop(key, None)
+        if item is None:
+            differences.append(f"{key} is missing")
+            continue
+        wrong = [name for name, value in members.items() if item.get(name) != value]
+        if wrong:
+            differences.append(f"{key} differs in {', '.join(wrong)}")
+    differences += [f"{key} is not in the tenant" for key in found]
+    return Comparison(len(wanted), total, tuple(differences))

@@ -18,21 +18,29 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import BackupError, Corruption, Unavailable
 from repository import Places, create_repository, open_repository
 from tools.cli.errors import leaves
 from tools.cli.output import DONE, FAILED, complain, facts, progress_bar, say, size_text, table
 from tools.demo.api import Api
-from tools.demo.compare import Comparison, compare_drive, compare_mailbox
+from tools.demo.compare import Comparison, compare_drive, compare_mailbox, compare_records
 from tools.demo.tenant import EmulatedTenant, emulated_tenant
 from tools.installation.supervisor import InstallationInfo, InstallationOptions, run_installation
 
+if TYPE_CHECKING:
+    from proxy.contract import ExportFormat
+
 START_S = 90.0
 SESSION_S = 420.0  # a session that takes longer hangs: the demo fails and says so
-KILL_AFTER_TASKS = 12  # of 80: in the middle of the full backup
+KILL_AFTER_TASKS = 30  # of 200: in the middle of the full backup
 REPOSITORY_NAME = "Demo repository"
+RECORDS = {
+    "calendar": "calendars",
+    "contacts": "contacts",
+    "tasks": "tasks",
+}  # and their names in the oracle
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +167,7 @@ class _Story:
                 "name": "Everybody",
                 "organization": organization["id"],
                 "repository": repository["id"],
-                "workloads": ["mail", "drives"],
+                "workloads": ["mail", *RECORDS, "drives"],
             },
         )
         return str(job["id"])
@@ -200,28 +208,37 @@ class _Story:
         return 0 if state["state"] == "success" else 1
 
     async def _export(self, tenant: EmulatedTenant) -> list[Comparison]:
-        """One mailbox and one drive to open files, each byte compared with the tenant's."""
+        """All that one user has to open files, each byte and each member compared with the tenant's."""
         oracle = await tenant.call("oracle")
         name = max(oracle, key=lambda upn: len(oracle[upn]["drive"]))
         expected = oracle[name]
         exported = self._folder / "export"
-        await asyncio.to_thread(self._export_user, name, exported)
-        mailbox = compare_mailbox(exported / name / "mail", expected["mail"])
-        drive = compare_drive(exported / name / "drives" / "OneDrive", expected["drive"])
-        for title, found in (("mailbox", mailbox), ("drive", drive)):
-            self._step(
-                f"exported the {title} of {name}: {found.files} files, {size_text(found.bytes)}, "
-                + ("every byte as in the tenant" if not found.differences else "DIFFERENT")
+        await asyncio.to_thread(self._export_user, name, exported, "native")
+        documents = self._folder / "documents"
+        for workload in RECORDS:
+            await asyncio.to_thread(
+                self._export_user, f"{name}/{workload}", documents / workload, "json"
             )
-        return [mailbox, drive]
+        found = {
+            "mailbox": compare_mailbox(exported / name / "mail", expected["mail"]),
+            "drive": compare_drive(exported / name / "drives" / "OneDrive", expected["drive"]),
+        } | {
+            workload: compare_records(documents / workload, expected[named])
+            for workload, named in RECORDS.items()
+        }
+        for title, compared in found.items():
+            same = "every member" if title in RECORDS else "every byte"
+            self._step(
+                f"exported the {title} of {name}: {compared.files} files, {size_text(compared.bytes)}, "
+                + ("DIFFERENT" if compared.differences else f"{same} as in the tenant")
+            )
+        return list(found.values())
 
-    def _export_user(self, name: str, destination: Path) -> None:
+    def _export_user(self, path: str, destination: Path, form: "ExportFormat") -> None:
         from proxy.pipeline.export import export_point
 
         with open_repository(self._url, self._passphrase, self._places) as repository:
-            result = export_point(
-                repository, repository.point("latest"), destination, name, "native"
-            )
+            result = export_point(repository, repository.point("latest"), destination, path, form)
             if result.problems:
                 raise Corruption("the export has problems", code="demo-export")
 

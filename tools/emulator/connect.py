@@ -15,6 +15,11 @@ _NAMES = (
     "login.windows.net",
     "login.microsoft.com",
     "graph.microsoft.com",
+    "login.microsoftonline.us",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "login.partner.microsoftonline.cn",
+    "microsoftgraph.chinacloudapi.cn",
     "outlook.office365.com",
     "outlook.office.com",
 )

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tools.emulator import groups
 from tools.emulator.call import Services
 from tools.emulator.demo import churn
 from tools.emulator.entra import AppName
@@ -103,6 +104,10 @@ class Controls(RecordControls):
     def remove_user(self, user: str) -> None:
         """Delete a user with mailbox and drive."""
         self._services.tenant.remove_user(user)
+
+    def add_group(self, name: str, members: list[str]) -> dict[str, str]:
+        """Make a group of users (ids or principal names) and groups (names)."""
+        return {"id": groups.add_group(self._services.tenant, name, members).key}
 
     # time, tokens, limits
 

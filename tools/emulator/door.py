@@ -19,7 +19,13 @@ from tools.emulator.reply import Reply
 from tools.emulator.staging import error_reply, staged
 
 _VERSIONS = ("/v1.0/", "/beta/", "/_api/v2.0/", "/_api/v2.1/")
-_LOGIN_HOSTS = ("login.microsoftonline.com", "login.windows.net", "login.microsoft.com")
+_LOGIN_HOSTS = (
+    "login.microsoftonline.com",
+    "login.windows.net",
+    "login.microsoft.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+)
 _DOWNLOAD_TEMPLATE = "(pre-authenticated download)"
 _WRITE_BYTES = 256 << 10
 _DRIPS = 8  # pieces of a body that comes slowly

@@ -63,6 +63,7 @@ class Registration:
         self._clock = clock
         self.tenant = tenant
         self.names = {tenant, domain, "common", "organizations"}
+        self.graph = GRAPH  # of the cloud that the tenant is in
         self.life = options.token_life
         backup, restore = naming.guid(0, "app", tenant), naming.guid(0, "restore app", tenant)
         self.apps: dict[AppName, App] = {
@@ -151,7 +152,7 @@ class Registration:
             if not dot or rest:
                 text = f"The provided value for the scope '{one[:80]}' is not valid."
                 raise TokenRefused(400, "invalid_scope", 70011, text)
-            if resource.rstrip("/") not in ("", GRAPH, _GRAPH_APP, "api://" + _GRAPH_APP):
+            if resource.rstrip("/") not in ("", self.graph, _GRAPH_APP, "api://" + _GRAPH_APP):
                 text = f"The resource principal named '{resource[:80]}' was not found."
                 raise TokenRefused(400, "invalid_resource", 500011, text)
         if not scope.split():
@@ -159,7 +160,7 @@ class Registration:
         now = int(self._clock.now())
         principal = naming.guid(0, "principal", app.client_id)
         claims = {
-            "aud": GRAPH,
+            "aud": self.graph,
             "iss": f"https://sts.windows.net/{self.tenant}/",
             "iat": now,
             "nbf": now,
@@ -202,7 +203,7 @@ class Registration:
                 token,
                 self._keys.token_key.public_key(),
                 algorithms=["RS256"],
-                audience=GRAPH,
+                audience=self.graph,
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
             self._verified[token] = claims

@@ -23,6 +23,7 @@ EXPORT_ITEMS_MAX = 20
 
 async def exchange_settings(call: Call) -> Reply:
     """GET /users/{user}/settings/exchange"""
+    call.check_global()
     call.mailbox()
     user = call.user()
     body = {"id": user.key, "primaryMailboxId": call.tenant.mailbox_id(user)}

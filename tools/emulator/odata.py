@@ -39,7 +39,9 @@ def selection(query: Mapping[str, str]) -> list[str] | None:
     text = option(query, "select")
     if text is None or not text.strip():
         return None
-    return [name.strip().lower() for name in text.split(",") if name.strip()]
+    names = (name.strip().lower() for name in text.split(","))
+    # Members of derived types are named with their type: microsoft.graph.fileAttachment/contentId
+    return [re.sub(r"^microsoft\.graph\.\w+/", "", name) for name in names if name]
 
 
 def expansion(query: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ Throttling = Literal["off", "real", "tiny"]
 
 BACKUP_ROLES = (
     "User.Read.All",
+    "GroupMember.Read.All",
     "Organization.Read.All",
     "Mail.Read",
     "MailboxSettings.Read",

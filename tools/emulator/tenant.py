@@ -69,6 +69,7 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
+        self.groups: dict[str, Any] = {}  # see `groups`
         self.outbox: list[SentMail] = []
         self.failing: list[Failing] = []
         self.denied: list[str] = []

@@ -118,7 +118,7 @@ function page({ jobs, names, last, busy }, mayStart) {
 
 function scope(/** @type {Job} */ job) {
   const users = job.users.length ? countOf(job.users.length, "user") : "everybody";
-  return `${job.workloads.map(word).join(" and ")} of ${users}`;
+  return `${job.workloads.map(word).join(", ")} of ${users}`;
 }
 
 function lastSession(/** @type {Session | undefined} */ session) {

@@ -25,6 +25,7 @@ const PAGE = 500;
  * @typedef {{
  *   name: string, path: string, kind: string, size?: number, items?: number, title?: string,
  *   modified_at?: string | null, received?: string,
+ *   start?: { dateTime: string },
  * }} Listed `name` is a piece of the path, `title` what people call it
  */
 /** @typedef {{ items: Listed[], next: string, path: string[] }} Level */
@@ -293,6 +294,7 @@ function listing(state, level, mayDownload) {
   const nameOf = (/** @type {Listed} */ item) =>
     item.kind === "workload" ? word(item.name) : item.title || shown(item.name, item.kind);
   const isMail = level.items.some(({ kind }) => kind === "message");
+  const isCalendar = level.items.some(({ kind }) => kind === "event");
   /** @type {import("../shared/parts.js").Column<Listed>[]} */
   const columns = [
     {
@@ -320,7 +322,7 @@ function listing(state, level, mayDownload) {
   }
   if (level.items.some(timeOf)) {
     columns.push({
-      title: isMail ? "Received" : "Changed",
+      title: isMail ? "Received" : isCalendar ? "Begins" : "Changed",
       cell: (item) => (timeOf(item) ? moment(timeOf(item)) : ""),
     });
   }
@@ -336,7 +338,8 @@ function listing(state, level, mayDownload) {
     });
   }
   // Newest first needs all of a folder; until then the order is the server's, by name.
-  const items = isMail && !level.next ? [...level.items].sort(newestFirst) : level.items;
+  const isByTime = isMail || isCalendar;
+  const items = isByTime && !level.next ? [...level.items].sort(newestFirst) : level.items;
   return table("Contents of this place", columns, items, (item) => item.path);
 }
 
@@ -345,6 +348,7 @@ function lastSegment(/** @type {Listed} */ item) {
 }
 
 function timeOf(/** @type {Listed} */ item) {
+  if (item.start) return `${item.start.dateTime}Z`; // the service gives events in UTC
   return item.received ?? item.modified_at ?? "";
 }
 
@@ -380,6 +384,9 @@ const DRAWINGS = {
     "M1.5 4.5a1 1 0 0 1 1-1h3.6l1.6 1.7h5.8a1 1 0 0 1 1 1v6.3a1 1 0 0 1-1 1h-11a1 1 0 0 1-1-1z",
   message: "M1.5 4h13v8.5h-13zM1.5 4.4 8 9l6.5-4.6",
   file: "M3.5 1.5h5.7l3.3 3.4v9.6h-9zM9 1.6V5.2h3.4",
+  event: "M2 3.5h12v10.5H2zM2 6.8h12M5 1.8v3M11 1.8v3",
+  contact: "M1.5 3h13v10.5h-13zM5.5 8a1.5 1.5 0 1 0 0-3 1.5 1.5 0 0 0 0 3M3 11.5c.3-1.5 1.2-2.2 2.5-2.2S7.7 10 8 11.5M10 6.5h3M10 9h3",
+  task: "M2 2.5h12v11.5H2zM4.8 8.2l2.2 2.3 4.3-4.7",
   user: "M8 8.2a2.9 2.9 0 1 0 0-5.8 2.9 2.9 0 0 0 0 5.8M2.6 14c.4-2.6 2.5-4 5.4-4s5 1.4 5.4 4",
   workload: "M2 5 8 2l6 3-6 3zM2 8l6 3 6-3M2 11l6 3 6-3",
 };

@@ -58,12 +58,18 @@ export function duration(/** @type {string} */ from, /** @type {string | Date} *
 /** Words for workloads and kinds of objects and items. */
 const WORDS = /** @type {Record<string, string>} */ ({
   mail: "Mail",
+  calendar: "Calendar",
+  contacts: "Contacts",
+  tasks: "To Do",
   drives: "OneDrive",
   tree: "Files",
   user: "User",
   workload: "Workload",
   container: "Folder",
   message: "Message",
+  event: "Event",
+  contact: "Contact",
+  task: "Task",
   file: "File",
   folder: "Folder",
 });

@@ -106,7 +106,7 @@ def test_repeated_options_are_kept_in_order() -> None:
         ("up --data-dir x --proxies 17", "17 is not from 1 to 16"),
         ("up --data-dir x --proxies many", "many"),
         ("backup r --org x --budget-share nan", "nan"),
-        ("export r p d --format zip", "zip"),
+        ("export r p d --format pst", "pst"),
         ("server", "--config"),
         ("nonsense", "nonsense"),
         ("repo nonsense", "nonsense"),

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 from engine.catalog import Row
 from engine.keys import KdfCost
 from engine.manifest import PointForm
-from proxy.contract import EntryRef, Event, ObjectRef, Task, TaskSecrets, Workload
+from proxy.contract import EntryRef, Event, ObjectRef, Selection, Task, TaskSecrets, Workload
 from proxy.graph.budget import BudgetLimits
 from proxy.graph.settings import OrganizationSettings, parse_organization
 from proxy.keeper import KeeperLimits
 from proxy.pipeline.plane import DataPlane
 from proxy.pipeline.standalone import SessionResult, backup_organization
+from proxy.restore.destination import parse_destination
+from proxy.restore.protocol import Collision
+from proxy.restore.session import RestoreAsked, RestoreResult, restore_point
 from repository import Places, Repository, create_repository, open_repository
 from repository.catalogs import Catalog
 from tools.emulator import Emulator
@@ -114,15 +117,40 @@ class Lab:
         *users: str,
         workloads: Sequence[Workload] = ("mail", "drives"),
         limits: BudgetLimits | None = None,
+        selection: Selection | None = None,
     ) -> SessionResult:
         """A session without a server."""
         return await backup_organization(
             self.settings,
             self.repository,
             users=users,
+            selection=selection,
             workloads=workloads,
             version="test",
             limits=limits,
+        )
+
+    async def restore(
+        self,
+        point: PointForm | None,
+        to: str = "original",
+        *,
+        path: str = "",
+        collision: Collision = "skip",
+        dry_run: bool = False,
+        confirm: Callable[[RestoreResult], bool] | None = None,
+    ) -> RestoreResult:
+        """A restore as the command makes one, signed in as the application of restores."""
+        assert point is not None
+        org = {name: value for name, value in self.emulator.restore_org.items() if name in self.org}
+        return await restore_point(
+            parse_organization({**self.org, **org}),
+            self.repository,
+            point,
+            RestoreAsked(parse_destination(to), path, collision, dry_run),
+            state_dir=self.places.state_dir,
+            confirm=confirm,
+            version="test",
         )
 
     def plane(self, limits: KeeperLimits = QUICK) -> DataPlane:
@@ -147,6 +175,41 @@ class Lab:
             **members,
         )
         return RecordingContext(task, TaskSecrets(graph=self.org, passphrase=PASSPHRASE))
+
+    def after_request(self, number: int, action: Callable[[], object]) -> Callable[[], bool]:
+        """
+        Do `action` when the service has answered `number` more requests, before it sees the next one.
+
+        Returns a question: whether that moment came.
+        """
+        ledger, real, left = self.ledger, self.ledger.finish, number
+
+        def finish(*arguments: Any) -> None:
+            nonlocal left
+            real(*arguments)
+            left -= 1
+            if left == 0:
+                action()
+
+        ledger.finish = finish  # type: ignore[method-assign]
+
+        def came() -> bool:
+            ledger.finish = real  # type: ignore[method-assign]
+            return left <= 0
+
+        return came
+
+    def mail_ids(self, point: PointForm | None) -> list[str]:
+        """Ids of all messages of a restore point."""
+        assert point is not None
+        return sorted(row.id.decode() for row in self.rows(point) if row.kind == "message")
+
+    def rows(self, point: PointForm | None, workload: str = "mail") -> list[Row]:
+        """All rows of a restore point."""
+        assert point is not None
+        entries = [entry for entry in point.entries if entry.workload == workload]
+        found = (self.repository.catalog(self.repository.entries.get(e.entry)) for e in entries)
+        return [row for catalog in found for row in catalog.rows()]
 
     # -- comparison ------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from proxy.graph.budget import (
     Scope,
 )
 from proxy.graph.budget_store import MemoryBudgetStore
-from proxy.graph.errors import GraphThrottled, GraphUnavailable
+from proxy.graph.errors import GraphAnswerLost, GraphError, GraphThrottled, GraphUnavailable
 from proxy.graph.faults import classify
 from proxy.graph.retry import Persistence
 
@@ -228,3 +228,65 @@ def test_a_token_is_replaced_once() -> None:
     assert persistence.after_fault(fault, 0.0) == 0.0
     with pytest.raises(Exception, match="refused twice"):
         persistence.after_fault(fault, 0.0)
+
+
+async def test_the_directory_is_left_alone_when_it_says_that_its_limit_is_passed() -> None:
+    clock = FakeClock()
+    bucket, meter = Budget(clock, BudgetLimits()).bucket(DIRECTORY), Meter()
+    for said, pause_s in (("0.9", 0.0), ("nonsense", 0.0), ("1.5", 5.0)):
+        async with bucket.admit(1, meter) as admission:
+            admission.settle({"x-ms-throttle-limit-percentage": said})
+        began = clock.now
+        async with bucket.admit(1, meter):
+            assert pause_s <= clock.now - began <= pause_s * 1.1
+
+
+async def test_what_is_left_of_a_limit_is_heeded_whichever_service_says_so() -> None:
+    clock = FakeClock()
+    bucket, meter = Budget(clock, BudgetLimits()).bucket(Scope.mailbox("ann")), Meter()
+    async with bucket.admit(1, meter) as admission:
+        admission.settle({"RateLimit-Remaining": "0", "RateLimit-Reset": "20"})
+    began = clock.now
+    async with bucket.admit(1, meter):
+        assert clock.now - began >= 20.0
+
+
+def test_a_create_is_sent_again_only_where_the_service_surely_did_nothing() -> None:
+    def once() -> Persistence:
+        return Persistence("x", 60.0, 0.0, once=True)
+
+    assert once().after_error(GraphUnavailable("x", code="graph-no-connection"), 0.0) > 0
+    assert once().after_fault(classify(429, {"retry-after": "1"}, b"", now=0.0), 0.0) == 0.0
+    assert once().after_fault(classify(401, {}, b"", now=0.0), 0.0) == 0.0
+    for code in ("graph-no-answer", "graph-connection-cut", "graph-bad-answer"):
+        with pytest.raises(GraphAnswerLost):
+            once().after_error(GraphUnavailable("x", code=code), 0.0)
+    for status, headers in (
+        (500, {}),
+        (502, {}),
+        (503, {}),
+        (503, {"retry-after": "9"}),
+        (504, {}),
+    ):
+        with pytest.raises(GraphAnswerLost):
+            once().after_fault(classify(status, headers, b"", now=0.0), 0.0)
+    for status in (400, 403, 404, 409, 412, 413):
+        with pytest.raises(GraphError) as caught:
+            once().after_fault(classify(status, {}, b"", now=0.0), 0.0)
+        assert not isinstance(caught.value, GraphAnswerLost)
+
+
+async def test_bytes_into_a_mailbox_are_paced_by_its_volume() -> None:
+    """150 MB in five minutes; another mailbox has a volume of its own."""
+    clock = FakeClock()
+    budget, meter = Budget(clock, BudgetLimits()), Meter()
+    ann, bob = (budget.bucket(Scope.mailbox(name).uploads()) for name in ("ann", "bob"))
+    began = clock.now
+    for _ in range(14):
+        async with ann.admit(10 * 1024 * 1024, meter):
+            pass
+    assert clock.now == began
+    async with bob.admit(10 * 1024 * 1024, meter):
+        assert clock.now == began
+    async with ann.admit(10 * 1024 * 1024, meter):
+        assert clock.now - began > 250.0

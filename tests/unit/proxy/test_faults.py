@@ -11,10 +11,10 @@ from proxy.graph.faults import Duty, Situation, classify, error_codes, retry_aft
 NOW = 1_763_900_000.0
 
 
-def body(*codes: str, spelling: str = "innerError") -> bytes:
+def body(*codes: str, spelling: str = "innerError", text: str = "canary") -> bytes:
     node: dict[str, object] = {}
     for code in reversed(codes):
-        node = {"code": code, "message": "canary", **({spelling: node} if node else {})}
+        node = {"code": code, "message": text, **({spelling: node} if node else {})}
     return json.dumps({"error": node}).encode()
 
 
@@ -98,6 +98,75 @@ def test_a_doubtful_answer_is_tried_again_a_few_times() -> None:
     assert classify(400, {}, body("invalidRequest"), now=NOW).duty is Duty.RETRY
     assert classify(400, {}, body("invalidRequest"), now=NOW).tries_max == 3
     assert classify(404, {}, b"", now=NOW).tries_max == 3
+
+
+@pytest.mark.parametrize(
+    ("lesson", "status", "content", "code", "duty"),
+    [
+        (9, 504, b"", "graph-unavailable", Duty.RETRY),
+        (10, 500, body("UnknownError"), "graph-unavailable", Duty.RETRY),
+        (
+            11,
+            400,
+            body("BadRequest", text="IO error during request payload read."),
+            "graph-unavailable",
+            Duty.RETRY,
+        ),
+        (15, 400, body("invalidRequest"), "graph-refused", Duty.RETRY),
+        (16, 404, b"", "graph-empty-not-found", Duty.RETRY),
+        (17, 503, b"", "graph-unavailable", Duty.RETRY),
+        (23, 404, body("ResourceNotFound", text="Not found"), "graph-service-missing", None),
+        (23, 404, body("ResourceNotFound", text="User not found"), "graph-object-missing", None),
+        (23, 404, body("ErrorInvalidUser"), "graph-object-missing", None),
+        (23, 404, body("Request_ResourceNotFound"), "graph-object-missing", None),
+        (24, 423, body("notAllowed"), "graph-locked", None),
+        (24, 403, body("accessDenied", "resourceLocked"), "graph-locked", None),
+        (
+            24,
+            401,
+            body("x", text="... a subscription within the tenant has lapsed, or ..."),
+            "graph-locked",
+            None,
+        ),
+        (26, 401, body("AuthenticationError"), "graph-service-missing", None),
+        (26, 403, body("MailboxNotEnabledForRESTAPI"), "graph-service-missing", None),
+        (27, 404, body("itemNotFound", text="User's mysite not found."), "graph-service-missing", None),
+        (27, 400, body("x", text="Tenant does not have a SPO license."), "graph-service-missing", None),
+        (31, 410, body("SyncStateInvalid"), "graph-resync", None),
+        (31, 400, body("resyncRequired"), "graph-resync", None),
+        (
+            33,
+            400,
+            body("BadRequest", text="Parameter 'DeltaToken' not supported for this request."),
+            "graph-delta-unsupported",
+            None,
+        ),
+        (33, 501, body("x", text="Change tracking is not supported"), "graph-delta-unsupported", None),
+        (35, 403, body("ErrorQuotaExceeded"), "graph-quota", None),
+        (82, 500, body("ErrorTooManyObjectsOpened"), "graph-throttled", Duty.PAUSE),
+        (84, 500, body("ErrorCannotOpenFileAttachment"), "graph-item-corrupt", None),
+        (85, 400, body("ErrorInvalidRecipients"), "graph-item-corrupt", None),
+        (86, 500, body("ErrorCorruptData"), "graph-item-corrupt", None),
+        (87, 500, body("ErrorSyncFolderNotFound"), "graph-not-found", None),
+        (87, 404, body("ErrorItemNotFound"), "graph-not-found", None),
+    ],
+)  # fmt: skip
+def test_the_lessons(
+    lesson: int, status: int, content: bytes, code: str, duty: Duty | None
+) -> None:
+    """Lessons 9-35 and 82-87: what was learnt of each answer stands in the table."""
+    fault = classify(status, {}, content, now=NOW)
+    assert (fault.code, fault.duty) == (code, duty or Duty.GIVE_UP)
+
+
+def test_a_code_is_found_wherever_the_service_puts_it() -> None:
+    """Lesson 22: main code, nested code, status; text only where there is no code for it."""
+    assert (
+        classify(400, {}, body("BadRequest", "ErrorCorruptData"), now=NOW).code
+        == "graph-item-corrupt"
+    )
+    assert classify(403, {}, body("never seen"), now=NOW).code == "graph-denied"
+    assert classify(507, {}, b"<html>", now=NOW).code == "graph-quota"
 
 
 def test_codes_of_odd_bodies() -> None:

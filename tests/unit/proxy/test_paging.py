@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from proxy.graph.errors import GraphDenied, GraphUnavailable
-from proxy.graph.paging import LinkMachine, decode_page, escape_control_characters
+from proxy.graph.paging import LinkMachine, decode_page, mended_json
 
 ORIGIN = "https://graph.example.com"
 
@@ -59,7 +59,25 @@ def test_a_change_feed_must_end_with_a_token() -> None:
 def test_control_characters_inside_strings_are_escaped() -> None:
     raw = b'{\n "value": [{"subject": "a\x01b\tc\\"\x02"}]\r\n}'
     assert msgspec.json.decode(decode_page(raw).value[0]) == {"subject": 'a\x01b\tc"\x02'}
-    assert escape_control_characters(b'{"a": "b"}') == b'{"a": "b"}'
+    assert mended_json(b'{"a": "b"}') == b'{"a": "b"}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        (b"\\ud83d", "\ufffd"),
+        (b"a\\uDC00 b", "a\ufffd b"),
+        (b"\\ud83d\\ud83d\\ude00", "\ufffd\U0001f600"),
+        (b"\\ud83d\\u0041", "\ufffdA"),
+        (b"\\\\ud83d \\ud83d", "\\ud83d \ufffd"),
+    ],
+)
+def test_half_surrogate_pairs_cost_their_character_alone(sent: bytes, meant: str) -> None:
+    """The page and the other items stay; whole pairs and escaped backslashes too."""
+    raw = b'{"value": [{"subject": "' + sent + b'"}, {"n": "\\u00e4"}]}'
+    items = decode_page(raw).value
+    assert msgspec.json.decode(items[0]) == {"subject": meant}
+    assert bytes(items[1]) == b'{"n": "\\u00e4"}'
 
 
 @pytest.mark.parametrize("raw", [b"", b"<html></html>", b"[]", b'{"value": 3}', b'{"value": [{]}'])
@@ -67,3 +85,11 @@ def test_what_is_no_page(raw: bytes) -> None:
     with pytest.raises(GraphUnavailable) as caught:
         decode_page(raw)
     assert caught.value.code == "graph-bad-answer"
+
+
+@pytest.mark.parametrize("path", ["/v1.0/users//messages", "/v1.0/users('')/messages"])
+def test_a_link_that_lost_its_user_is_not_followed(path: str) -> None:
+    """Lesson 29."""
+    with pytest.raises(GraphUnavailable) as caught:
+        LinkMachine(ORIGIN, delta=True).accept(decode_page(page(nextLink=f"{ORIGIN}{path}?$a=b")))
+    assert caught.value.code == "graph-bad-link"

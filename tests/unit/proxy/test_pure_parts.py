@@ -12,7 +12,6 @@ import pytest
 from engine.errors import UsageError
 from engine.parts import Part
 from proxy.contract import ObjectRef
-from proxy.converters.eml import eml_from_json
 from proxy.converters.mbox import mboxrd
 from proxy.converters.names import distinct_names, safe_name
 from proxy.graph.errors import GraphItemFault, GraphUnavailable
@@ -76,6 +75,10 @@ def test_quick_xor_equals_the_definition_however_the_data_comes(size: int) -> No
         (" trailing. ", "trailing"),
         ("tab\there", "tab_here"),
         ("half \ud83d pair", "half _ pair"),
+        ("invoice\u202efdp.exe", "invoice_fdp.exe"),
+        ("CONOUT$.txt", "_CONOUT$.txt"),
+        ("aux .eml", "_aux .eml"),
+        ("line\u2028end\x85", "line_end_"),
     ],
 )
 def test_reserved_names(name: str, safe: str) -> None:
@@ -127,21 +130,6 @@ def test_a_sender_that_is_no_address_does_not_break_the_separator() -> None:
     assert file == b"From MAILER-DAEMON Tue Nov 14 22:13:20 2023\nz\n\n"
 
 
-def test_a_message_without_mime_becomes_mime_again() -> None:
-    message = {
-        "subject": "Grüße",
-        "from": {"emailAddress": {"name": "Ann", "address": "ann@example.com"}},
-        "toRecipients": [{"emailAddress": {"address": "bob@example.com"}}],
-        "sentDateTime": "2026-11-02T10:00:00Z",
-        "body": {"contentType": "html", "content": "<p>hi</p>"},
-    }
-    listing = {"value": [{"name": "a.bin", "contentType": "x/y", "contentBytes": "AAEC"}]}
-    made = eml_from_json(msgspec.json.encode(message), msgspec.json.encode(listing))
-    assert b"To: bob@example.com" in made
-    assert b"AAEC" in made
-    assert b"<p>hi</p>" in made
-
-
 # -- moments -------------------------------------------------------------------------------------
 
 
@@ -186,6 +174,47 @@ def test_the_secret_may_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "addresses"),
+    [
+        ({}, ("https://login.microsoftonline.com", "https://graph.microsoft.com", True)),
+        (
+            {"cloud": "us-defense"},
+            ("https://login.microsoftonline.us", "https://dod-graph.microsoft.us", False),
+        ),
+        (
+            {"cloud": "china"},
+            (
+                "https://login.partner.microsoftonline.cn",
+                "https://microsoftgraph.chinacloudapi.cn",
+                False,
+            ),
+        ),
+        (
+            {
+                "cloud": "other",
+                "authority": "https://login.example.fr",
+                "graph_endpoint": "https://graph.example.fr",
+            },
+            ("https://login.example.fr", "https://graph.example.fr", False),
+        ),
+    ],
+)
+def test_a_cloud_says_where_things_are_and_what_tokens_are_for(
+    change: dict[str, str], addresses: tuple[str, str, bool]
+) -> None:
+    settings = parse_organization({**ORG, **change}, environment={})
+    authority, graph, exports = addresses
+    assert (settings.authority, settings.graph_endpoint) == (authority, graph)
+    assert (settings.audience, settings.its_cloud.exports) == (graph, exports)
+
+
+def test_an_address_of_ones_own_does_not_change_what_tokens_are_for() -> None:
+    members = {**ORG, "cloud": "china", "graph_endpoint": "http://127.0.0.1:1"}
+    settings = parse_organization(members, environment={})
+    assert settings.audience == "https://microsoftgraph.chinacloudapi.cn"
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"client_secret": ""},
@@ -200,6 +229,8 @@ def test_the_secret_may_come_from_the_environment() -> None:
         {"graph_endpoint": "http://graph.example.com"},
         {"graph_endpoint": "https://u:p@graph.example.com"},
         {"certificate_file": "/nowhere", "client_secret": ""},
+        {"cloud": "azure"},
+        {"cloud": "other", "authority": "https://login.example.fr"},
     ],
 )
 def test_settings_that_do_not_fit(change: dict[str, str]) -> None:

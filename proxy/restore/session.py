@@ -1,0 +1,245 @@
+"""
+A restore from its words to its end: what is wanted, the plan of each entry, then the writes.
+
+Entries go side by side, a few at once; a journal in the state folder makes the same words go on where they stopped.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import BackupError
+from engine.manifest import PointEntry, PointForm
+from proxy.contract import ItemOutcome
+from proxy.graph.budget import BudgetLimits
+from proxy.graph.service import GraphService
+from proxy.graph.settings import OrganizationSettings
+from proxy.restore.contents import Contents
+from proxy.restore.destination import Destination, find_target
+from proxy.restore.entry import EntryRestore, Way
+from proxy.restore.journal import Journal, journal_name
+from proxy.restore.plan import Cost, EntryPlan
+from proxy.restore.protocol import Collision, Restorer
+from proxy.restore.room import Room
+from proxy.restore.target import Target
+from proxy.restore.wanted import Wanted, wanted_of
+from proxy.restore.workloads import RESTORERS
+from proxy.workloads.together import together
+from repository import Repository
+
+__all__ = ["RestoreAsked", "RestoreProgress", "RestoreResult", "restore_point"]
+
+ENTRIES_AT_ONCE = 4
+BYTES_AT_ONCE_MAX = 256 * 1024 * 1024
+JOURNAL_AGE_S_MAX = 7 * 86_400.0  # what was done so long ago may have changed: begin anew
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreAsked:
+    """
+    What to restore, where to, and how.
+
+    `path`: as `browse` has it, "" for everything; `dry_run`: plan only, write nothing.
+    """
+
+    destination: Destination
+    path: str = ""
+    collision: Collision = "skip"
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class EntryResult:
+    """One object and workload: its plan, what was done by action, what was not, and the error if it failed as a whole."""
+
+    label: str
+    plan: EntryPlan | None = None
+    done: dict[str, int] = field(default_factory=dict)
+    outcomes: list[ItemOutcome] = field(default_factory=list)
+    error_code: str = ""
+    error: str = ""
+
+
+@dataclass(slots=True)
+class RestoreResult:
+    """What a restore did, or would do."""
+
+    dry_run: bool
+    resumed: bool = False
+    entries: list[EntryResult] = field(default_factory=list)
+    requests: int = 0
+
+    @property
+    def cost(self) -> Cost:
+        """Of all entries."""
+        plans = [entry.plan.cost for entry in self.entries if entry.plan is not None]
+        return Cost(sum(c.requests for c in plans), sum(c.upload_bytes for c in plans))
+
+    @property
+    def seconds_min(self) -> float:
+        """Mailboxes go side by side; the slowest decides, or all of them a few at once."""
+        each: Counter[str] = Counter()
+        for entry in self.entries:
+            if entry.plan is not None:
+                each[entry.plan.target] += entry.plan.cost.seconds_min  # type: ignore[assignment]
+        return max([*each.values(), sum(each.values()) / ENTRIES_AT_ONCE], default=0.0)
+
+    @property
+    def failed(self) -> bool:
+        """Nothing could be restored."""
+        return bool(self.entries) and all(entry.error_code for entry in self.entries)
+
+    @property
+    def warned(self) -> bool:
+        """Something is missing."""
+        return any(entry.error_code or entry.outcomes for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreProgress:
+    """Items so far, of those that the plan writes."""
+
+    items: int
+    items_total: int
+    requests: int
+
+
+Progress = Callable[[RestoreProgress], None]
+Confirm = Callable[[RestoreResult], bool]
+
+
+async def restore_point(
+    organization: OrganizationSettings,
+    repository: Repository,
+    point: PointForm,
+    asked: RestoreAsked,
+    *,
+    state_dir: Path,
+    confirm: Confirm | None = None,
+    progress: Progress | None = None,
+    version: str = "0",
+    limits: BudgetLimits | None = None,
+) -> RestoreResult:
+    """
+    Restore what `asked` names of `point` into `organization`.
+
+    Args:
+        state_dir: where journals are kept.
+        confirm: shown the plan before the first write; False ends it there.
+
+    Raises:
+        NotFound: nothing is at the path. UsageError: it cannot be restored. Conflict(restore-running).
+        BackupError: nothing could be begun. Later failures are in the result.
+    """
+    wanted = wanted_of(repository, point, asked.path)
+    settings = organization.for_restore()
+    path = state_dir / "restores" / journal_name(_words(repository, point, asked, settings))
+    async with GraphService(settings, version, limits=limits) as service:
+        with _journal(path) as held:
+            session = _Session(service, repository, held.journal, asked)
+            await session.plan(wanted)
+            session.result.resumed = held.journal.resumed
+            if asked.dry_run or (confirm is not None and not confirm(session.result)):
+                session.result.dry_run = True
+                return session.result
+            held.ended = False
+            await session.run(progress)
+            held.ended = not any(entry.error_code for entry in session.result.entries)
+    return session.result
+
+
+def _words(
+    repository: Repository, point: PointForm, asked: RestoreAsked, settings: OrganizationSettings
+) -> list[str]:
+    where = [asked.destination.user, *asked.destination.folder]
+    tenant = [settings.graph_endpoint, settings.tenant_id]
+    return [repository.id, point.id, asked.path, asked.collision, *tenant, *where]
+
+
+@dataclass(slots=True)
+class _Held:
+    journal: Journal
+    ended: bool
+
+
+@contextmanager
+def _journal(path: Path) -> Iterator[_Held]:
+    """The journal for the block; it goes when it says nothing that another run needs."""
+    if path.exists() and time.time() - path.stat().st_mtime > JOURNAL_AGE_S_MAX:
+        path.unlink(missing_ok=True)
+    journal = Journal(path)
+    held = _Held(journal, ended=not journal.resumed)
+    try:
+        yield held
+    finally:
+        journal.close(ended=held.ended)
+
+
+class _Session:
+    def __init__(
+        self, service: GraphService, repository: Repository, journal: Journal, asked: RestoreAsked
+    ) -> None:
+        self._writer = service.writer()
+        self._contents = Contents(repository)
+        self._journal = journal
+        self._asked = asked
+        room = Room(BYTES_AT_ONCE_MAX)
+        self._way = Way(asked.destination.folder, asked.collision, room)
+        self._restores: list[tuple[EntryResult, EntryRestore]] = []
+        self.result = RestoreResult(asked.dry_run)
+
+    async def plan(self, wanted: list[tuple[PointEntry, Wanted]]) -> None:
+        """Plan all entries; one that cannot be planned has its error."""
+        places = asyncio.Semaphore(ENTRIES_AT_ONCE)
+
+        async def one(entry: PointEntry, rows: Wanted) -> None:
+            result = EntryResult(f"{entry.object.name}/{entry.workload}")
+            self.result.entries.append(result)
+            async with places:
+                try:
+                    target = await find_target(
+                        self._writer, self._asked.destination, entry.object.id, entry.object.name
+                    )
+                    restore = EntryRestore(
+                        rows, self._restorer(entry, target), self._journal, self._way
+                    )
+                    result.plan = await restore.plan(target.name)
+                except BackupError as error:
+                    result.error_code, result.error = error.code, error.message
+                    return
+            self._restores.append((result, restore))
+
+        await together(one(entry, rows) for entry, rows in wanted)
+        self.result.requests = self._writer.meter.requests
+
+    def _restorer(self, entry: PointEntry, target: Target) -> Restorer:
+        return RESTORERS[entry.workload](target, self._contents)
+
+    async def run(self, progress: Progress | None) -> None:
+        """Write all entries; one that fails does not cost the others."""
+        places = asyncio.Semaphore(ENTRIES_AT_ONCE)
+        plans = [result.plan for result, _ in self._restores if result.plan is not None]
+        total = sum(plan.counts[action] for plan in plans for action in plan.counts)
+        done = 0
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(RestoreProgress(done, total, self._writer.meter.requests))
+
+        async def one(result: EntryResult, restore: EntryRestore) -> None:
+            async with places:
+                try:
+                    await restore.run(tell)
+                except BackupError as error:
+                    result.error_code, result.error = error.code, error.message
+                result.done = dict(restore.done)
+                result.outcomes = restore.outcomes
+
+        await together(one(result, restore) for result, restore in self._restores)
+        self.result.requests = self._writer.meter.requests

@@ -1,0 +1,87 @@
+"""What of a restore point is restored: the rows at or below a path, with the containers above them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.catalog import Row
+from engine.errors import UsageError
+from engine.manifest import PointEntry, PointForm
+from proxy.restore.workloads import RESTORERS
+from repository import Repository
+from repository.browse import Browser, is_tree
+from repository.catalogs import CONTAINER
+
+__all__ = ["Wanted", "rows_below", "wanted_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    What of an entry is restored.
+
+    Attributes:
+        containers: with every one above an item, in any order.
+        items: by the container they were in.
+    """
+
+    label: str
+    containers: Sequence[Row]
+    items: dict[bytes, list[Row]]
+
+
+def wanted_of(
+    repository: Repository, point: PointForm, path: str
+) -> list[tuple[PointEntry, Wanted]]:
+    """
+    The entries at or below `path` that can be restored, each with its rows.
+
+    Raises:
+        NotFound: nothing is there. UsageError(restore-unfit): a directory tree.
+    """
+    if is_tree(point):
+        raise UsageError(
+            "A directory tree is given back with `strongroom export`.", code="restore-unfit"
+        )
+    browser = Browser(repository, point)
+    found = browser.find(path)
+    entries = [found.entry] if found.entry is not None else point.entries
+    names = [name for name in path.split("/") if name][:1]
+    chosen = []
+    for entry in entries:
+        if names and entry.object.name != names[0]:
+            continue
+        if entry.workload in RESTORERS:
+            label = f"{entry.object.id}/{entry.workload}"
+            rows = list(browser.catalog(entry).rows())
+            chosen.append((entry, rows_below(label, rows, found.row)))
+        elif found.entry is not None:
+            raise UsageError(
+                f"{entry.workload} is not restored to Microsoft 365 yet: use `strongroom export`.",
+                code="restore-unfit",
+            )
+    return chosen
+
+
+def rows_below(label: str, rows: Sequence[Row], start: Row | None) -> Wanted:
+    """Everything below `start` (None: all), with the containers above."""
+    containers = {row.id: row for row in rows if row.kind == CONTAINER}
+    ways = {one: _way(one, containers) for one in containers}
+    items: dict[bytes, list[Row]] = defaultdict(list)
+    needed: set[bytes] = set()
+    for row in rows:
+        way = ways[row.id] if row.kind == CONTAINER else [row.id, *ways.get(row.container, ())]
+        if start is None or start.id in way:
+            needed.update(one for one in way if one in containers)
+            if row.kind != CONTAINER:
+                items[row.container].append(row)
+    return Wanted(label, [containers[one] for one in needed], dict(items))
+
+
+def _way(container: bytes, containers: Mapping[bytes, Row]) -> list[bytes]:
+    """A container and those above it."""
+    way: list[bytes] = []
+    while container in containers and container not in way:
+        way.append(container)
+        container = containers[container].container
+    return way

@@ -1,0 +1,320 @@
+"""
+Workloads whose containers are listed and compared with the catalog: calendars, contacts, tasks.
+
+A round lists the containers and the items of each, id and version only, and reads the items whose version is another
+than the catalog's. What no listing shows is looked up by its id and removed if it is gone; a listing is no snapshot,
+so what is still there starts another round. There is no token that could die (docs/decisions/0023).
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from engine.catalog import Row, removed_row
+from proxy.contract import ItemOutcome
+from proxy.graph.client import Call, GraphClient
+from proxy.graph.errors import (
+    GraphDenied,
+    GraphError,
+    GraphItemFault,
+    GraphNotFound,
+    GraphResync,
+    GraphUnavailable,
+)
+from proxy.graph.paging import LinkMachine, Page
+from proxy.pipeline.outcome import failed
+from proxy.workloads.listing_checkpoint import ListingBook
+from proxy.workloads.protocol import FailureRun, Shelf
+from proxy.workloads.together import together
+
+__all__ = ["Head", "ItemListing", "ItemSource"]
+
+ROUNDS_MAX = 3
+CONTAINERS_AT_ONCE = 4
+FETCHES_AT_ONCE = 4  # the mailbox answers no more than four calls at once
+LOOKUPS_AT_ONCE = 4
+CONTAINER_FAILURES_MAX = 3
+FULL_PAGE_ITEMS = 100
+STEP_ITEMS = 100  # read between two checkpoints
+HEAD_PAGES_ITEMS = (1000, 50)  # a service that fails over large pages may manage small ones
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a listing tells of an item. `name` is for people."""
+
+    id: str
+    version: str
+    name: str = ""
+
+
+class ItemSource(Protocol):
+    """What a workload knows of its part of Graph."""
+
+    permission: str
+
+    async def containers(self) -> list[Row]:
+        """Rows of all containers there are."""
+
+    def listing(self, container: str, *, full: bool) -> Call:
+        """The listing of a container's items: with all members, or with those of `head`."""
+
+    def head(self, raw: bytes) -> Head:
+        """An entry of a listing. msgspec.DecodeError or ValueError if it is none."""
+
+    async def read(self, container: str, head: Head, raw: bytes | None) -> Row:
+        """
+        Read and store an item.
+
+        Args:
+            raw: all its members, if the listing brought them.
+
+        Raises:
+            GraphError: it could not be read; GraphNotFound: it is gone.
+        """
+
+    async def look_up(self, row: Row) -> None:
+        """GraphNotFound if the service does not know the item of `row` any more."""
+
+
+class ItemListing:
+    """Brings a shelf up to date with one source, once."""
+
+    def __init__(self, client: GraphClient, source: ItemSource, shelf: Shelf) -> None:
+        self._client = client
+        self._source = source
+        self._shelf = shelf
+        self._book = ListingBook(shelf.checkpoint)
+        self._items = _Items(source, shelf)
+        self._failures = FailureRun(CONTAINER_FAILURES_MAX)
+        self._doubtful: set[bytes] = set()  # containers whose listing is not complete
+
+    async def backup(self) -> None:
+        """
+        Bring the shelf up to date.
+
+        Raises:
+            GraphError: nothing of it can be read.
+        """
+        unsettled: list[Row] = []
+        for _ in range(ROUNDS_MAX):
+            present = await self._read_containers()
+            unsettled = await self._settle()
+            if not unsettled:
+                break
+        # Asked for by id they are there, but no container has them: they have left the workload.
+        await self._remove(unsettled)
+        await self._remove_containers(present)
+
+    async def _read_containers(self) -> set[bytes]:
+        """One round; the ids of the containers there are."""
+        try:
+            rows = await self._source.containers()
+        except GraphDenied as error:
+            if error.code != "graph-denied":
+                raise
+            needs = f"{error.message} This needs the application permission"
+            raise GraphDenied(f"{needs} {self._source.permission}.", code=error.code) from error
+        changed = [row for row in rows if self._shelf.row(row.id) != row]
+        if changed:
+            await self._shelf.advance(changed, self._book.encode())
+        places = asyncio.Semaphore(CONTAINERS_AT_ONCE)
+
+        async def read(container: Row) -> None:
+            async with places:
+                await self._read_container(container)
+
+        await together(read(row) for row in rows)
+        return {row.id for row in rows}
+
+    async def _read_container(self, container: Row) -> None:
+        """List a container; one that cannot be listed does not cost the others."""
+        try:
+            await self._list(container.id.decode())
+            self._failures.succeeded()
+        except GraphNotFound:
+            return  # gone since the containers were listed: so are its items, or they moved
+        except GraphError as error:
+            if self._items.gave_up:
+                raise
+            self._doubtful.add(container.id)
+            self._shelf.note(failed(container.id.decode(), container.name.decode(), error))
+            self._failures.failed(error)
+
+    async def _list(self, container: str) -> None:
+        """The cheapest listing that the service manages."""
+        reading = self._book.reading
+        if container not in reading and not await self._shelf.children(container.encode()):
+            reading[container] = ""
+        if container in reading:
+            # What was stored before an interruption is not met again.
+            self._doubtful.add(container.encode())
+            try:
+                return await self._list_full(container)
+            except (GraphUnavailable, GraphResync):
+                del reading[container]
+                self._doubtful.discard(container.encode())
+        *large, small = HEAD_PAGES_ITEMS
+        for page_items in large:
+            call = self._call(container, page_items)
+            call = replace(call, patience_s=self._client.settings.item_patience_s)
+            try:
+                return await self._pages(container, call, full=False)
+            except (GraphUnavailable, GraphResync):
+                continue
+        return await self._pages(container, self._call(container, small), full=False)
+
+    async def _list_full(self, container: str) -> None:
+        call = self._source.listing(container, full=True)
+        call = replace(
+            call,
+            prefer=(*call.prefer, f"odata.maxpagesize={FULL_PAGE_ITEMS}"),
+            patience_s=self._client.settings.item_patience_s,
+        )
+        link = self._book.reading[container]
+        await self._pages(container, call.to(link) if link else call, full=True)
+
+    def _call(self, container: str, page_items: int) -> Call:
+        call = self._source.listing(container, full=False)
+        return replace(call, prefer=(*call.prefer, f"odata.maxpagesize={page_items}"))
+
+    async def _pages(self, container: str, call: Call, *, full: bool) -> None:
+        machine = LinkMachine(self._client.settings.graph_endpoint, delta=False)
+        while True:
+            page = await self._client.page(call, machine)
+            await self._take_page(container, page, full=full)
+            if full:
+                if page.next_link is None:
+                    del self._book.reading[container]
+                else:
+                    self._book.reading[container] = page.next_link
+                await self._shelf.advance((), self._book.encode())
+            if page.next_link is None:
+                return
+            call = call.to(page.next_link)
+
+    async def _take_page(self, container: str, page: Page, *, full: bool) -> None:
+        """Read and keep what a page shows as changed, a few at a time: a stop costs no more than that."""
+        entries = self._items.entries(container, page)
+        for start in range(0, len(entries), STEP_ITEMS):
+            step = entries[start : start + STEP_ITEMS]
+            taken = [self._items.take(container, head, raw if full else None) for head, raw in step]
+            rows = [row for row in await together(taken) if row is not None]
+            if rows:
+                await self._shelf.advance(rows, self._book.encode())
+
+    async def _settle(self) -> list[Row]:
+        """Remove what is gone; rows of items that are there, but that no listing showed."""
+        unseen = [
+            row
+            for row_id in await self._shelf.ids() - self._items.seen.keys()
+            if (row := self._shelf.row(row_id)) is not None
+            and row.kind != "container"
+            and row.container not in self._doubtful
+        ]
+        places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+        async def is_gone(row: Row) -> bool:
+            async with places:
+                try:
+                    await self._source.look_up(row)
+                except GraphNotFound:
+                    return True
+                except GraphItemFault:
+                    return False  # there, but the service cannot give it
+                return False
+
+        gone = await together(is_gone(row) for row in unseen)
+        await self._remove(row for row, is_so in zip(unseen, gone, strict=True) if is_so)
+        return [row for row, is_so in zip(unseen, gone, strict=True) if not is_so]
+
+    async def _remove(self, rows: Iterable[Row]) -> None:
+        removed = [removed_row(row.id) for row in rows]
+        self._shelf.count(removed=len(removed))
+        if removed:
+            await self._shelf.advance(removed, self._book.encode())
+
+    async def _remove_containers(self, present: set[bytes]) -> None:
+        """Containers that are gone and hold nothing any more; the last checkpoint."""
+        gone = []
+        for row_id in await self._shelf.ids() - self._items.seen.keys() - present:
+            row = self._shelf.row(row_id)
+            if row is None or row.kind != "container":
+                continue
+            if all(below.kind == "container" for below in await self._shelf.children(row_id)):
+                self._book.reading.pop(row_id.decode(), None)
+                gone.append(removed_row(row_id))
+        await self._shelf.advance(gone, self._book.encode())
+
+
+class _Items:
+    """
+    Items one by one: unchanged, moved, read, failed.
+
+    Attributes:
+        seen: row ids of all that listings showed, each with the version that was looked at.
+        gave_up: so many failed in a row that it is not the items.
+    """
+
+    def __init__(self, source: ItemSource, shelf: Shelf) -> None:
+        self.seen: dict[bytes, str] = {}
+        self.gave_up = False
+        self._source = source
+        self._shelf = shelf
+        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._failures = FailureRun()
+
+    def entries(self, container: str, page: Page) -> list[tuple[Head, bytes]]:
+        """The entries of a page; of an id that comes twice the last."""
+        newest: dict[str, tuple[Head, bytes]] = {}
+        for entry in page.items:
+            raw = bytes(entry)
+            try:
+                head = self._source.head(raw)
+            except (msgspec.DecodeError, ValueError):
+                note = "an entry of the listing"
+                self._shelf.note(ItemOutcome(container, "", "failed", "graph-bad-answer", note))
+                continue
+            newest[head.id] = (head, raw)
+        return list(newest.values())
+
+    async def take(self, container: str, head: Head, raw: bytes | None) -> Row | None:
+        """The row of an item that a listing showed; None if there is nothing to store."""
+        row_id = head.id.encode()
+        looked_at = self.seen.get(row_id)
+        self.seen[row_id] = head.version
+        known = self._shelf.row(row_id)
+        if head.version == looked_at or (known and head.version == known.version != ""):
+            self._shelf.count(unchanged=looked_at is None)
+            return _placed(known, container)
+        async with self._fetching:
+            try:
+                row = await self._source.read(container, head, raw)
+            except GraphNotFound:
+                return None  # deleted since the page was made: the next session misses it
+            except GraphItemFault as error:
+                self._shelf.note(failed(head.id, head.name, error))
+                return None
+            except GraphError as error:
+                self._note_failure(head, error)
+                return None
+        self._failures.succeeded()
+        self._shelf.count(stored=1)
+        return row
+
+    def _note_failure(self, head: Head, error: GraphError) -> None:
+        self._shelf.note(failed(head.id, head.name, error))
+        try:
+            self._failures.failed(error)
+        except GraphError:
+            self.gave_up = True
+            raise
+
+
+def _placed(known: Row | None, container: str) -> Row | None:
+    """The row in its container, if it was in another."""
+    place = container.encode()
+    return None if known is None or known.container == place else replace(known, container=place)

@@ -1,0 +1,123 @@
+"""Jobs that cover some: users by name, group and filter; folders and dates of their mail."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from proxy.contract import Selection
+from proxy.graph.service import GraphService
+from proxy.workloads.users import discover_users
+from tests.fixtures.emulator import StartEmulator
+from tests.unit.proxy.lab import Lab, add_user, mime
+
+pytestmark = pytest.mark.slow
+
+
+@pytest_asyncio.fixture
+async def lab(emulator: StartEmulator, tmp_path: Path) -> AsyncIterator[Lab]:
+    made = Lab(await emulator(), tmp_path)
+    yield made
+    made.repository.close()
+
+
+def deliver(lab: Lab, user: str, folder: str, number: int, received: str) -> str:
+    message = lab.tenant.add_message(user, folder, mime(number))
+    message.received = datetime.fromisoformat(received).replace(tzinfo=UTC).timestamp()
+    return message.key
+
+
+async def test_users_by_name_group_and_filter_are_found_once_and_some_are_left_out(
+    lab: Lab,
+) -> None:
+    ann, ben, cleo, dora = (
+        add_user(lab.emulator, n, files=False) for n in ("ann", "ben", "cleo", "dora")
+    )
+    lab.emulator.controls.add_group("Inner", [cleo])
+    lab.emulator.controls.add_group("Outer circle", [ben, "Inner"])
+    lab.tenant.user(dora).profile["department"] = "Legal"
+    asked = [
+        ([], Selection(groups=["Outer circle"]), {ben, cleo}),
+        ([], Selection(groups=[f"inner@{lab.tenant.domain}"]), {cleo}),
+        ([ann, cleo], Selection(groups=["Inner"]), {ann, cleo}),
+        ([], Selection(filter="department eq 'Legal'"), {dora}),
+        ([ann], Selection(filter="department eq 'Legal'", without_users=[ann.upper()]), {dora}),
+    ]
+    async with GraphService(lab.settings, "test") as service:
+        for users, selection, wanted in asked:
+            found, missing = await discover_users(service.client(), users, selection)
+            assert ({user.name for user in found}, missing) == (wanted, [])
+            assert len(found) == len(wanted)
+        everybody, _ = await discover_users(service.client(), [], Selection(without_users=[ann]))
+        assert ann not in {user.name for user in everybody}
+        assert {ben, cleo, dora} <= {user.name for user in everybody}
+        found, missing = await discover_users(service.client(), [], Selection(groups=["Nobody's"]))
+        assert (found, [one.name for one in missing]) == ([], ["Nobody's"])
+    lab.assert_no_breach()
+
+
+async def test_folders_and_dates_decide_what_is_read_and_what_stays(lab: Lab) -> None:
+    user = add_user(lab.emulator, "ann", files=False)
+    tenant = lab.tenant
+    wanted = deliver(lab, user, "Projects/2026/Q4", 1, "2026-11-02")
+    old = deliver(lab, user, "Projects/2026/Q4", 2, "2025-11-02")
+    other = deliver(lab, user, "Inbox", 3, "2026-11-02")
+    selection = Selection(folders=["projects/20*"], received_from="2026-01-01")
+
+    first = await lab.backup(user, workloads=["mail"], selection=selection)
+    assert lab.mail_ids(first.point) == [wanted]
+    names = {row.name for row in lab.rows(first.point) if row.kind == "container"}
+    assert names == {b"Projects", b"2026", b"Q4"}
+    assert lab.content_reads() == 1
+
+    # Out of what is covered and back into it, unlike a deletion, costs one look and nothing else.
+    tenant.move_message(user, wanted, "Inbox")
+    gone = await lab.backup(user, workloads=["mail"], selection=selection)
+    assert lab.mail_ids(gone.point) == []
+    tenant.rename_mail_folder(user, "Projects", "Finished")
+    tenant.move_message(user, other, "Finished/2026")
+    gone = await lab.backup(user, workloads=["mail"], selection=selection)
+    assert [row.kind for row in lab.rows(gone.point)] == []
+    tenant.rename_mail_folder(user, "Finished", "Projects")
+    back = await lab.backup(user, workloads=["mail"], selection=selection)
+    assert lab.mail_ids(back.point) == [other]
+
+    # Another selection: everything is looked at again, what is known is not read again.
+    lab.ledger.clear()
+    wider = await lab.backup(user, workloads=["mail"])
+    assert lab.mail_ids(wider.point) == sorted([wanted, old, other])
+    assert lab.state(wider.point) == lab.expected(user)
+    assert lab.content_reads() == 2
+    narrow = await lab.backup(
+        user, workloads=["mail"], selection=Selection(received_until="2026-01-01")
+    )
+    assert lab.mail_ids(narrow.point) == [old]
+    lab.assert_no_breach()
+
+
+async def test_recoverable_items_are_read_when_they_are_wanted(lab: Lab) -> None:
+    user = add_user(lab.emulator, "ann", files=False)
+    mailbox = lab.tenant.mailbox(user)
+    message = lab.tenant.add_message(user, "Inbox", mime(1))
+    mailbox.move(message, mailbox.folder("recoverableitemsdeletions"), at=lab.emulator.clock.now())
+    plain = await lab.backup(user, workloads=["mail"])
+    assert lab.mail_ids(plain.point) == []
+    chosen = Selection(recoverable_items=True)
+    for _ in range(2):
+        whole = await lab.backup(user, workloads=["mail"], selection=chosen)
+        assert lab.mail_ids(whole.point) == [message.key]
+    again = await lab.backup(user, workloads=["mail"])
+    assert lab.mail_ids(again.point) == []
+    lab.assert_no_breach()
+
+
+async def test_well_known_names_are_kept_whatever_folders_are_called(lab: Lab) -> None:
+    """Lesson 98: names are translated and can be changed; a restore finds folders by what they are."""
+    user = add_user(lab.emulator, "ann", files=False)
+    lab.tenant.rename_mail_folder(user, "Inbox", "Posteingang")
+    result = await lab.backup(user, workloads=["mail"])
+    known = {row.name: row.meta for row in lab.rows(result.point) if b"wellKnown" in row.meta}
+    assert b'"wellKnown":"inbox"' in known[b"Posteingang"]
+    assert len(known) == 8

@@ -1,0 +1,1 @@
+"""Converters to open formats, read back by independent readers."""
