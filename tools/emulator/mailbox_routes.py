@@ -13,6 +13,7 @@ from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError, bad_request
 from tools.emulator.exchange import PAGE_MAX, Feed, applied, delta_body, delta_round, removed
 from tools.emulator.export_stream import seal
+from tools.emulator.lazy_mapping import newest_first
 from tools.emulator.mail_call import store
 from tools.emulator.mailbox_items import MAIL, Item, ItemFolder, MailboxItems
 from tools.emulator.message import Message
@@ -140,7 +141,7 @@ def _item_json(call: Call, found: MailboxItems, item: Item) -> dict[str, Any]:
 async def list_items(call: Call) -> Reply:
     """GET .../folders/{folder}/items"""
     found = items(call)
-    rows = list(found.folder(call.params["folder"]).items.values())[::-1]
+    rows = newest_first(found.folder(call.params["folder"]).items)
     select, size = odata.selection(call.query), exchange.page_size(call)
 
     def render(item: Item) -> dict[str, Any]:
