@@ -24,6 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--org", type=Path, help="TOML file to write when ready")
     parser.add_argument("--restore-org", type=Path, help="the same with the app of the restore")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir())
+    parser.add_argument("--script", type=Path, help="JSON file with a fault script")
     parser.add_argument("--throttling", choices=get_args(Throttling), default="off")
     parser.add_argument("--rate", type=float, default=1.0, help="virtual seconds per second")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds each answer takes")
@@ -62,6 +63,7 @@ def main() -> int:
         port=int(port),
         org_file=arguments.org,
         restore_org_file=arguments.restore_org,
+        script=arguments.script,
         throttling=arguments.throttling,
         rate=arguments.rate,
         latency=arguments.latency,
