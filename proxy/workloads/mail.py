@@ -27,9 +27,9 @@ from proxy.graph.errors import (
 )
 from proxy.graph.paging import LinkMachine, Page
 from proxy.pipeline.outcome import SkipCause, failed, skipped
+from proxy.workloads.item_export import STREAM, ItemExport, lacks_stream
 from proxy.workloads.mail_checkpoint import FolderFeed, MailBook
 from proxy.workloads.mail_content import MessageReader
-from proxy.workloads.mail_export import STREAM, MailExport, lacks_stream
 from proxy.workloads.mail_folders import folder_is_gone, folder_rows
 from proxy.workloads.mail_item import (
     MESSAGE_MEMBERS,
@@ -104,6 +104,8 @@ class _Mailbox:
             await self._read_folders(folders)
             if not self._changes:
                 break
+        if self._selection.exports and not self._messages.export.mailbox:
+            self._book.streams = False  # not offered, perhaps from the middle on
         for outcome in self._unread.values():
             self._shelf.note(outcome)
         last = await self._settings()
@@ -287,7 +289,7 @@ class _Messages:
         self._book = book
         self._selection = selection
         self._reader = MessageReader(client, user, (IMMUTABLE_IDS,), shelf, book.failed)
-        self.export = MailExport(client, user, (IMMUTABLE_IDS,), shelf)
+        self.export = ItemExport(client, user, (IMMUTABLE_IDS,), shelf)
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._failures = FailureRun()
 

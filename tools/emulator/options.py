@@ -50,6 +50,7 @@ class EmulatorOptions:
         port: TLS port, 0 = any free one. The proxy and control ports are always free ones.
         org_file: TOML file written when ready to serve, mode 0600, with the app of the backup.
         restore_org_file: the same with the app of the restore; written before `org_file`.
+        script: JSON file with a fault script that is in force from the start.
         throttling: `off`, `real` limits, or `tiny` (real / 100).
         rate: virtual seconds per real second; durations sent to clients are divided by it.
         token_life: virtual seconds an access token lives.
@@ -72,6 +73,7 @@ class EmulatorOptions:
     port: int = 0
     org_file: Path | None = None
     restore_org_file: Path | None = None
+    script: Path | None = None
     throttling: Throttling = "off"
     rate: float = 1.0
     token_life: int = 3599

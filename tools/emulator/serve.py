@@ -99,6 +99,8 @@ class Emulator:
             mime_drift=options.inject_mime_drift,
         )
         self.controls = Controls(self.services)
+        if options.script is not None:
+            self.controls.script(json.loads(options.script.read_text()))
         self._put_in_force()
         self.control_token = secrets.token_urlsafe(24)
         self._stack = contextlib.AsyncExitStack()
