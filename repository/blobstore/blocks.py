@@ -19,6 +19,7 @@ from repository.blobstore.protocol import BlobStore
 BLOCK_BYTES = 8 * 1024 * 1024
 WORTH_BYTES = BLOCK_BYTES // 8  # asked for in a block before it is read whole
 BLOCKS_AHEAD = 3
+DISK_SHARE_MAX = 0.25  # of what is free
 KEPT_BLOCKS_MAX = 512  # 4 GiB of the disk
 
 Block = tuple[str, int]  # name of the object, number in it
@@ -43,7 +44,7 @@ class Blocks:
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._kept: OrderedDict[Block, _Kept] = OrderedDict()
-        self._free = list(range(KEPT_BLOCKS_MAX))
+        self._free: list[int] = []  # slots
         self._asked: Counter[Block] = Counter()  # bytes, of blocks that are not kept
         self._fetching: dict[Block, Future[bytes]] = {}
         self._unasked: set[Block] = set()  # fetched before anybody asked
@@ -115,19 +116,25 @@ class Blocks:
         return data
 
     def _keep(self, block: Block, data: bytes) -> None:
-        if self._free:
-            slot = self._free.pop()
-        else:
-            unused, oldest = self._kept.popitem(last=False)
-            self._unasked.discard(unused)
-            slot = oldest.slot
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115 - closed with its last user
-            is_whole = os.pwrite(self._file.fileno(), data, slot * BLOCK_BYTES) == len(data)
-        except OSError:  # a full disk costs speed alone
-            is_whole = False
-        if is_whole:
-            self._kept[block] = _Kept(slot, len(data))
-        else:
-            self._free.append(slot)
+            file = self._file or self._made_file()
+            if self._free:
+                slot = self._free.pop()
+            elif self._kept:
+                unused, oldest = self._kept.popitem(last=False)
+                self._unasked.discard(unused)
+                slot = oldest.slot
+            else:
+                return
+            if os.pwrite(file.fileno(), data, slot * BLOCK_BYTES) == len(data):
+                self._kept[block] = _Kept(slot, len(data))
+        except OSError:  # a full disk costs speed alone; the slot is given up
+            return
+
+    def _made_file(self) -> IO[bytes]:
+        """The file, with as many slots as leave others most of the disk."""
+        self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115 - closed with its last user
+        status = os.fstatvfs(self._file.fileno())
+        room = int(status.f_bavail * status.f_frsize * DISK_SHARE_MAX) // BLOCK_BYTES
+        self._free = list(range(min(KEPT_BLOCKS_MAX, room)))
+        return self._file

@@ -1,6 +1,7 @@
 """Blocks of packs kept on this machine: the bytes of the store, few requests for much, no more than asked for little."""
 
 import errno
+import os
 import random
 import tempfile
 import threading
@@ -109,15 +110,25 @@ def test_many_threads_fetch_a_block_once(
     assert store.asked == [(0, BLOCK)]
 
 
+@pytest.mark.parametrize("place", ["no file", "no byte", "no room"])
 def test_a_full_disk_costs_speed_alone(
-    store: CountingStore, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: CountingStore,
+    content: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
 ) -> None:
-    """Where nothing can be kept the bytes come from the store."""
+    """Where nothing or nothing more can be kept the bytes come from the store."""
 
-    def full(**_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    if place == "no room":
+        monkeypatch.setattr(module, "DISK_SHARE_MAX", 0)
+    elif place == "no file":
+        monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    else:
+        monkeypatch.setattr(os, "pwrite", full)
     blocks = Blocks(store, str(tmp_path))
     for _ in range(3):
         assert blocks.get_range("pack/a", 100, 3000) == content[100:3100]
