@@ -16,7 +16,8 @@ from tools.emulator.serve import RECIPES, Emulator, serve
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.emulator", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--recipe", choices=sorted(RECIPES), default="demo")
+    recipes = ", ".join(sorted(RECIPES))
+    what.add_argument("--recipe", default="demo", help=f"{recipes}; huge:N has N messages")
     what.add_argument("--content", type=Path, help="folder whose first-level folders are users")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
