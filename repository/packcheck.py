@@ -78,7 +78,7 @@ class PackCheck:
         object_class, _ = parse_pack_name(name)
         try:
             stored = memoryview(self._store.get(name))
-            header = decode_header(stored[:HEADER_BYTES], object_class, self._repository)
+            header = decode_header(bytes(stored[:HEADER_BYTES]), object_class, self._repository)
             listed = list(salvage_frames(self._keys, header, stored))
         except (Corruption, NotFound, Unsupported):
             return ()
