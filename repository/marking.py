@@ -78,10 +78,22 @@ def _pack_of(found: Found, handle: int) -> str:
 
 
 class Marker:
-    """Marks one repository. Points and manifests that were read once are kept for the next marking."""
+    """
+    Marks one repository. Points and manifests that were read once are kept for the next marking.
 
-    def __init__(self, repository: "Repository", index: Index, progress: Progress) -> None:
+    Args:
+        load_run: reads a run, by default as the repository does.
+    """
+
+    def __init__(
+        self,
+        repository: "Repository",
+        index: Index,
+        progress: Progress,
+        load_run: Callable[[str], bytes] | None = None,
+    ) -> None:
         self._repository = repository
+        self._load_run = load_run or repository.load_run
         self._index = index
         self._progress = progress
         self._points: dict[str, PointForm] = {}
@@ -119,7 +131,7 @@ class Marker:
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
-        self._index.sync(runs_in_order, self._repository.load_run)
+        self._index.sync(runs_in_order, self._load_run)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
         condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)
