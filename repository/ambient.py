@@ -17,6 +17,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def since_boot_s() -> float:
+    """Seconds that have passed on this machine, those in which it slept too; only differences mean something."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def pause(seconds: float) -> None:
     """Wait about as long, half to whole, so that clients that failed together do not come back together."""
     time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311

@@ -14,7 +14,7 @@ number may run at once: only the creation of `gc/<n+1>` counts, and a step that 
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +114,14 @@ class CollectReport:
 CollectProgress = Callable[[str, int, int], None]  # step, done, in all
 
 
+@dataclass(frozen=True, slots=True)
+class _RunFacts:
+    """What is asked of a run before it is merged: how many chunks it has, and the packs that it mentions."""
+
+    chunks: int
+    packs: frozenset[ObjectId]
+
+
 class Collector:
     """One collection. See the module head."""
 
@@ -131,6 +139,7 @@ class Collector:
         self._report = CollectReport()
         self._locked: set[str] = set()
         self._copies: tuple[str, ...] = ()  # runs of what this collection copied
+        self._known_runs: dict[str, _RunFacts] = {}
 
     def run(self, *, dry_run: bool = False) -> CollectReport:
         """
@@ -153,6 +162,7 @@ class Collector:
             self._repository,
             Index(folder, in_order=True),
             lambda done, todo: self._progress("mark", done, todo),
+            self._load_runs,
         )
         if not dry_run:
             self._require_swaps()
@@ -309,23 +319,37 @@ class Collector:
         a writer may refer that nobody waits for: so runs that mention condemned packs are not merged with others.
         """
         dead, doomed = _pack_ids(dead_names), _pack_ids(condemned)
-        found = map(decode_run, self._repository.load_runs(named))
-        loaded = dict(zip(named, found, strict=True))
-        mentioned = {run: {pack for pack, _ in loaded[run].packs} for run in named}
-        dying = [run for run in named if mentioned[run] & dead]
-        alone = [run for run in named if mentioned[run] & doomed]
+        known = self._facts_of(named)
+        dying = [run for run in named if known[run].packs & dead]
+        alone = [run for run in named if known[run].packs & doomed]
         others = [run for run in named if run not in alone]
-        small = {others[n] for n in runs_to_merge([loaded[r].chunk_count for r in others])}
-        groups = _groups([run for run in others if run in small or run in dying], loaded)
+        small = {others[n] for n in runs_to_merge([known[r].chunks for r in others])}
+        groups = _groups([run for run in others if run in small or run in dying], known)
         groups += [[run] for run in alone if run in dying]
         chosen = [run for group in groups for run in group]
         if not chosen:
             return list(named), []
         merged = [
-            self._store_run([loaded[run] for run in reversed(group)], dead) for group in groups
+            self._store_run(
+                [decode_run(self._repository.load_run(run)) for run in reversed(group)], dead
+            )
+            for group in groups
         ]
         kept = [run for run in named if run not in chosen]
         return [*kept, *(run for run in merged if run is not None)], chosen
+
+    def _load_runs(self, runs: Sequence[str]) -> Iterator[bytes]:
+        """Plain bytes of runs for marking; what merging asks of them is kept, so that they are not read again for that."""
+        for run, plain in zip(runs, self._repository.load_runs(runs), strict=True):
+            decoded = decode_run(plain)
+            packs = frozenset(pack for pack, _ in decoded.packs)
+            self._known_runs[run] = _RunFacts(decoded.chunk_count, packs)
+            yield plain
+
+    def _facts_of(self, named: Sequence[str]) -> dict[str, _RunFacts]:
+        for _ in self._load_runs([run for run in named if run not in self._known_runs]):
+            pass  # not met when marking: another collection merged meanwhile
+        return {run: self._known_runs[run] for run in named}
 
     def _store_run(self, sources: Sequence[Run], dead: Collection[ObjectId]) -> str | None:
         """Store runs, newest first, as one; None if nothing is left of them."""
@@ -457,12 +481,12 @@ def _contended() -> Unavailable:
     )
 
 
-def _groups(chosen: Sequence[str], loaded: dict[str, Run]) -> list[list[str]]:
+def _groups(chosen: Sequence[str], known: dict[str, _RunFacts]) -> list[list[str]]:
     """Runs in groups that one sealed object can hold."""
     groups: list[list[str]] = []
     count = 0
     for run in chosen:
-        chunks = loaded[run].chunk_count
+        chunks = known[run].chunks
         if not groups or count + chunks > RUN_MERGED_CHUNKS_MAX:
             groups.append([])
             count = 0

@@ -24,7 +24,7 @@ from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
 from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entries, Entry
-from repository.index import NOT_FOUND, Found, Index
+from repository.index import NOT_FOUND, Found, Index, Load
 from repository.layout import manifest_name, pack_name, point_name, run_name
 from repository.state import damaged_packs
 
@@ -79,10 +79,22 @@ def _pack_of(found: Found, handle: int) -> str:
 
 
 class Marker:
-    """Marks one repository. Points and manifests that were read once are kept for the next marking."""
+    """
+    Marks one repository. Points and manifests that were read once are kept for the next marking.
 
-    def __init__(self, repository: "Repository", index: Index, progress: Progress) -> None:
+    Args:
+        load_runs: reads runs, by default as the repository does.
+    """
+
+    def __init__(
+        self,
+        repository: "Repository",
+        index: Index,
+        progress: Progress,
+        load_runs: Load | None = None,
+    ) -> None:
         self._repository = repository
+        self._load_runs = load_runs or repository.load_runs
         self._index = index
         self._progress = progress
         self._points: dict[str, PointForm] = {}
@@ -120,7 +132,7 @@ class Marker:
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
-        self._index.sync(runs_in_order, self._repository.load_runs)
+        self._index.sync(runs_in_order, self._load_runs)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
         condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)

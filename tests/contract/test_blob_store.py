@@ -347,3 +347,21 @@ def test_a_deleted_object_is_gone_and_a_second_time_is_no_error(store: BlobStore
     assert names(store, "run/") == ["run/b"]
     with pytest.raises(NotFound):
         store.get("run/a")
+
+
+def test_spools_of_killed_writers_go_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files have no nameless form: a left one is taken away, one that somebody writes is not."""
+    no_nameless_files(monkeypatch)
+    store = LocalStore.create(tmp_path / "store")
+    left = tmp_path / "store" / "tmp" / "left.spool"
+    left.write_bytes(b"half a pack")
+    with store.spool() as open_one:
+        open_one.write(b"whole")
+        assert not left.exists()
+        with store.spool():
+            pass
+        open_one.put("pack/one")
+    assert store.get("pack/one") == b"whole"
+    assert not list((tmp_path / "store" / "tmp").iterdir())

@@ -231,6 +231,23 @@ def test_a_revocation_whose_answer_is_lost_is_found_in_the_cell(
         session.close()
 
 
+def test_runs_are_read_once_where_nothing_dies(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """Marking reads each run; the verdict asks of those alone that it merges."""
+    with repository.write_session("w") as session:
+        commit_files(repository, session, {"a": noise(1)})
+    collect(repository)
+    faulty = FaultStore(store)
+    reading = open_repo(faulty)
+    faulty.arm()
+    collect(reading)
+    read = [
+        name for operation, name in faulty.trace if name.startswith("run/") and operation == "get"
+    ]
+    assert read == [name for name in store.objects if name.startswith("run/")]
+
+
 def test_sparse_packs_are_copied_and_small_ones_made_one(
     store: MemoryStore, repository: Repository, open_repo: OpenRepository
 ) -> None:

@@ -139,6 +139,7 @@ def play(pair: Pair, base: World, machines: Machines, place: int | None) -> int:
         store.on_operation = meanwhile
         begun_again(pair.outer)(world, repository)
         count = len(store.trace)
+    assert asked == (place is not None), "the other one did not get its turn"
     store.on_operation = lambda operation, name: None
     check_after(world, world.store, machines, store)
     machines.clear()
