@@ -71,6 +71,7 @@ class RestoreResult:
     dry_run: bool
     resumed: bool = False
     entries: list[EntryResult] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # object/workload that no restore writes yet
     requests: int = 0
 
     @property
@@ -96,7 +97,7 @@ class RestoreResult:
     @property
     def warned(self) -> bool:
         """Something is missing."""
-        return any(entry.error_code or entry.outcomes for entry in self.entries)
+        return bool(self.left_out) or any(e.error_code or e.outcomes for e in self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +136,13 @@ async def restore_point(
         NotFound: nothing is at the path. UsageError: it cannot be restored. Conflict(restore-running).
         BackupError: nothing could be begun. Later failures are in the result.
     """
-    wanted = wanted_of(repository, point, asked.path)
+    wanted, left_out = wanted_of(repository, point, asked.path)
     settings = organization.for_restore()
     path = state_dir / "restores" / journal_name(_words(repository, point, asked, settings))
     async with GraphService(settings, version, limits=limits) as service:
         with _journal(path) as held:
             session = _Session(service, repository, held.journal, asked)
+            session.result.left_out = left_out
             await session.plan(wanted)
             session.result.resumed = held.journal.resumed
             if asked.dry_run or (confirm is not None and not confirm(session.result)):

@@ -106,3 +106,15 @@ async def test_killed_with_no_chance_to_tidy_up(lab: Lab) -> None:
     for file in lab.places.state_dir.rglob("*"):
         assert not file.is_file() or b"canary" not in file.read_bytes()
     lab.assert_no_breach()
+
+
+async def test_what_no_restore_writes_is_named(lab: Lab, capsys: Any) -> None:
+    """Drives are told as left out (exit code 3), so that nobody takes the restore for everything."""
+    user = add_user(lab.emulator, "ann")
+    lab.tenant.add_message(user, "Inbox", mime(1))
+    await lab.backup(user, workloads=["mail", "drives"])
+    assert await called(lab, "--to", "original") == 3
+    assert f"left out: {user}/drives" in capsys.readouterr().err
+    assert await called(lab, "--to", "original", "--path", f"{user}/mail") == 0
+    assert "left out" not in capsys.readouterr().err
+    lab.assert_no_breach()
