@@ -8,7 +8,7 @@ hash, so that a path names one thing and stays the same.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -93,22 +93,29 @@ class Browser:
             self._children[key] = dict(self._catalogs[key].children())
         return self._catalogs[key]
 
+    def ids_in(self, entry: PointEntry, container: bytes) -> list[bytes]:
+        """Ids of the rows directly in a container."""
+        self.catalog(entry)
+        return self._children[(entry.entry.manifest, entry.entry.index)].get(container, [])
+
+    def top_ids(self, entry: PointEntry) -> list[bytes]:
+        """Ids of the rows at the top: those whose container is no row of the catalog."""
+        catalog = self.catalog(entry)
+        children = self._children[(entry.entry.manifest, entry.entry.index)]
+        return [i for container, ids in children.items() if container not in catalog for i in ids]
+
+    def rows(self, entry: PointEntry, ids: Iterable[bytes]) -> Iterator[Row]:
+        """Rows by id, one after the other: a folder may hold more than fits in memory."""
+        catalog = self.catalog(entry)
+        return (row for row_id in ids if (row := catalog.get(row_id)) is not None)
+
     def rows_in(self, entry: PointEntry, container: bytes) -> list[Row]:
         """Rows directly in a container."""
-        catalog = self.catalog(entry)
-        children = self._children[(entry.entry.manifest, entry.entry.index)]
-        rows = (catalog.get(row_id) for row_id in children.get(container, []))
-        return [row for row in rows if row is not None]
+        return list(self.rows(entry, self.ids_in(entry, container)))
 
     def top_containers(self, entry: PointEntry) -> list[Row]:
-        """Rows at the top: those whose container is no row of the catalog."""
-        catalog = self.catalog(entry)
-        children = self._children[(entry.entry.manifest, entry.entry.index)]
-        found = []
-        for container, ids in children.items():
-            if container not in catalog:
-                found += [row for row_id in ids if (row := catalog.get(row_id)) is not None]
-        return found
+        """Rows at the top."""
+        return list(self.rows(entry, self.top_ids(entry)))
 
     def find(self, path: str) -> Found:
         """What a path names. NotFound says which part of it is not there."""

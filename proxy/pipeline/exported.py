@@ -7,7 +7,7 @@ for all alike.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -87,6 +87,15 @@ def _entries(browser: Browser, found: Found, segments: Sequence[str]) -> list[Po
     return [e for e in browser.point.entries if not names or e.object.name == names[0]]
 
 
+class _Sibling(NamedTuple):
+    """What is kept of a row while its folder is written: a folder may hold a million."""
+
+    id: bytes
+    container: bool
+    created_ns: int
+    name: str
+
+
 class _Walker:
     """One object and workload."""
 
@@ -113,29 +122,39 @@ class _Walker:
             yield self._sheet(start)
             return
         if start is None:
-            rows = self._browser.top_containers(self._entry)
-            yield from self._container(self._top, self._top[-1] + self._form.ending, rows, None)
+            file = self._top[-1] + self._form.ending
+            yield from self._container(self._top, file, None)
             return
         above = (*self._top, *self._names_above(start))
         names = self._names_beside(start)
         if start.kind == "container":
-            rows = self._browser.rows_in(self._entry, start.id)
             file = names.get(start.id + GATHERED, "")
-            yield from self._container((*above, names[start.id]), file, rows, start)
+            yield from self._container((*above, names[start.id]), file, start)
         elif self._form.ending and self._form.takes(start):
             name = item_name(start).rpartition(".")[0] + self._form.ending
-            yield self._file((*above, name), [start])
+            yield self._file((*above, name), [start.id])
         else:
             yield from self._item(above, names[start.id], start)
 
-    def _names(self, rows: Sequence[Row]) -> dict[bytes, str]:
+    def _within(self, container: Row | None) -> list[_Sibling]:
+        """What is directly in a container; None: at the top."""
+        ids = (
+            self._browser.ids_in(self._entry, container.id)
+            if container is not None
+            else self._browser.top_ids(self._entry)
+        )
+        return [
+            _Sibling(row.id, row.kind == "container", row.created_ns, item_name(row, self._form))
+            for row in self._browser.rows(self._entry, ids)
+        ]
+
+    def _names(self, siblings: Sequence[_Sibling]) -> dict[bytes, str]:
         """Of siblings, and of files that stand beside or in them."""
-        names = {row.id: item_name(row, self._form) for row in rows}
+        names = {one.id: one.name for one in siblings}
         if self._form.ending:
-            for row in rows:
-                if row.kind == "container":
-                    plain = row.name.decode("utf-8", "replace")
-                    names[row.id + GATHERED] = safe_name(plain, extension=self._form.ending)
+            for one in siblings:
+                if one.container:
+                    names[one.id + GATHERED] = safe_name(one.name, extension=self._form.ending)
         if self._form.name == "json":
             names[FOLDER_DOCUMENT] = "folder.json"
         return distinct_names(names)
@@ -150,32 +169,29 @@ class _Walker:
         return names[::-1]
 
     def _names_beside(self, row: Row) -> dict[bytes, str]:
-        known = row.container in self._browser.catalog(self._entry)
-        return self._names(
-            self._browser.rows_in(self._entry, row.container)
-            if known
-            else self._browser.top_containers(self._entry)
-        )
+        return self._names(self._within(self._browser.catalog(self._entry).get(row.container)))
 
     def _container(
-        self, path: tuple[str, ...], file: str, rows: Sequence[Row], self_row: Row | None
+        self, path: tuple[str, ...], file: str, self_row: Row | None
     ) -> Iterator[Exported]:
         modified_ns = self_row.modified_ns if self_row is not None else 0
         yield Exported(path, None, modified_ns, None, "/".join(path))
         if len(path) > DEPTH_MAX:
             return
+        siblings = self._within(self_row)
         if self._form.ending:
-            items = [row for row in rows if row.kind != "container" and self._form.takes(row)]
-            if items:
-                yield self._file((*path[:-1], file), items)
-        names = self._names(rows)
+            ordered = sorted((one.created_ns, one.id) for one in siblings if not one.container)
+            ids = [row_id for _, row_id in ordered]
+            if any(self._form.takes(row) for row in self._browser.rows(self._entry, ids)):
+                yield self._file((*path[:-1], file), ids)
+        names = self._names(siblings)
         if self_row is not None and self._form.name == "json":
             yield self._folder_document((*path, names[FOLDER_DOCUMENT]), self_row)
-        for row in sorted(rows, key=lambda row: (row.kind != "container", names[row.id])):
+        siblings.sort(key=lambda one: (not one.container, names[one.id]))
+        for row in self._browser.rows(self._entry, (one.id for one in siblings)):
             if row.kind == "container":
-                inner = self._browser.rows_in(self._entry, row.id)
                 below = (*path, names[row.id])
-                yield from self._container(below, names.get(row.id + GATHERED, ""), inner, row)
+                yield from self._container(below, names.get(row.id + GATHERED, ""), row)
             elif not self._form.ending:
                 yield from self._item(path, names[row.id], row)
 
@@ -201,7 +217,7 @@ class _Walker:
 
         return Exported(path, document, row.modified_ns, None, "/".join(path))
 
-    def _file(self, path: tuple[str, ...], rows: Sequence[Row]) -> Exported:
+    def _file(self, path: tuple[str, ...], ids: Sequence[bytes]) -> Exported:
         problem = self._problem
 
         def note(row: Row, error: BackupError) -> None:
@@ -210,6 +226,7 @@ class _Walker:
 
         def chunks() -> Iterator[bytes]:
             title = path[-1].removesuffix(self._form.ending)
+            rows = (row for row in self._browser.rows(self._entry, ids) if self._form.takes(row))
             return gathered(self._repository, rows, self._form, title, note if problem else None)
 
         return Exported(path, chunks, 0, None, "/".join(path))
@@ -218,31 +235,28 @@ class _Walker:
         path = (self._top[0], self._top[1] + ".csv")
 
         def chunks() -> Iterator[bytes]:
-            return sheet_chunks(self._entry.workload, self._lines(start))
+            if start is not None and start.kind != "container":
+                lines = self._line("/".join(self._names_above(start)), start)
+            else:
+                above = self._names_above(start) if start is not None else []
+                lines = self._lines("/".join(above), start)
+            return sheet_chunks(self._entry.workload, lines)
 
         return Exported(path, chunks, 0, None, "/".join(path))
 
-    def _lines(self, start: Row | None) -> Iterator[Entry]:
-        """Every item at or below `start`, folder by folder."""
-        waiting = [start] if start is not None else self._browser.top_containers(self._entry)[::-1]
-        above = {row.id: "" for row in waiting}
-        while waiting:
-            row = waiting.pop()
-            folder = above.pop(row.id)
-            if row.kind != "container":
-                if (line := self._line(folder, row)) is not None:
-                    yield line
-                continue
-            name = row.name.decode("utf-8", "replace")
-            inner = self._browser.rows_in(self._entry, row.id)
-            inner.sort(
-                key=lambda row: (row.kind == "container", row.created_ns, row.id), reverse=True
-            )
-            for one in inner:
-                above[one.id] = f"{folder}/{name}" if folder else name
-            waiting += inner
+    def _lines(self, above: str, container: Row | None) -> Iterator[Entry]:
+        """Every item in a container, then those of the containers in it."""
+        name = container.name.decode("utf-8", "replace") if container is not None else ""
+        folder = f"{above}/{name}".strip("/")
+        siblings = self._within(container)
+        siblings.sort(key=lambda one: (one.container, one.created_ns, one.id))
+        for row in self._browser.rows(self._entry, (one.id for one in siblings)):
+            if row.kind == "container":
+                yield from self._lines(folder, row)
+            else:
+                yield from self._line(folder, row)
 
-    def _line(self, folder: str, row: Row) -> Entry | None:
+    def _line(self, folder: str, row: Row) -> Iterator[Entry]:
         try:
             item = StoredItem(self._repository, row)
             members = item.members() if item.part("json") is not None else {}
@@ -250,8 +264,8 @@ class _Walker:
             if self._problem is None:
                 raise
             self._problem("/".join((*self._top, folder, item_name(row))), error)
-            return None
-        return Entry(
+            return
+        yield Entry(
             folder,
             row.name.decode("utf-8", "replace"),
             row.size,

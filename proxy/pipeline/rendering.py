@@ -5,7 +5,7 @@ Formats with one file an item: native, eml, html, json. Formats with one file a 
 items follow each other in it as they are read, so one item is in memory. csv is one file a workload.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -98,7 +98,7 @@ def item_name(row: Row, form: Form = FORMATS["native"]) -> str:
     name = row.name.decode("utf-8", "replace")
     if row.kind == "container":
         return safe_name(name)
-    ending = ".json" if form.name == "json" else ENDINGS.get(row.kind, "")
+    ending = ".json" if form.name == "json" or _is_record(row) else ENDINGS.get(row.kind, "")
     suffix = clash_suffix(row.id) if row.kind == "message" else ""
     if not ending:
         return safe_name(name)
@@ -137,26 +137,33 @@ def item_chunks(repository: Repository, row: Row) -> Iterator[bytes]:
         return iter([_link(row)])
     if row.kind in CONVERTERS:
         return CONVERTERS[row.kind](item)
+    if _is_record(row):
+        return iter([item.document() + b"\n"])
     part = item.part("content")
     if part is None:
         raise NotFound("The item has no content.", code="item-empty")
     return item.chunks(part)
 
 
+def _is_record(row: Row) -> bool:
+    """Whether it is of a kind that has no open format but its JSON (rules, settings)."""
+    roles = {part.role for part in row.parts}
+    return row.kind not in CONVERTERS and "json" in roles and "content" not in roles
+
+
 def gathered(
-    repository: Repository, rows: Sequence[Row], form: Form, title: str, note: Note | None
+    repository: Repository, rows: Iterable[Row], form: Form, title: str, note: Note | None
 ) -> Iterator[bytes]:
     """
-    One file of several items, by their time.
+    One file of several items.
 
     Args:
-        title: the folder's name.
+        rows: in their order. title: the folder's name.
         note: told of an item that cannot be read, which is left out; None: the file ends there.
     """
-    ordered = sorted(rows, key=lambda row: (row.created_ns, row.id))
 
     def each(convert: Callable[[StoredItem], T]) -> Iterator[tuple[Row, T]]:
-        for row in ordered:
+        for row in rows:
             try:
                 yield row, convert(StoredItem(repository, row))
             except BackupError as error:

@@ -6,7 +6,7 @@ Entries go side by side, a few at once; a journal in the state folder makes the 
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -232,8 +232,12 @@ class _Session:
             if progress is not None:
                 progress(RestoreProgress(done, total, self._writer.meter.requests))
 
+        # Entries that go to the same place go one after the other: of two equal items at once nobody could tell whose
+        # answer was lost.
+        turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
         async def one(result: EntryResult, restore: EntryRestore) -> None:
-            async with places:
+            async with turns[restore.goes_to], places:
                 try:
                     await restore.run(tell)
                 except BackupError as error:

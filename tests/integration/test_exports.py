@@ -9,7 +9,7 @@ import zipfile
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import icalendar
 import pytest
@@ -21,6 +21,7 @@ from proxy.contract import BrowseRequest, ExportFormat, TaskSecrets
 from proxy.pipeline.export import ExportResult, export_point
 from tests.fixtures.records import PICTURE, fill, lab
 from tests.unit.proxy.lab import PASSPHRASE, Lab, mime
+from tools.cli.main import run
 
 pytestmark = pytest.mark.slow
 __all__ = ["lab"]
@@ -257,3 +258,21 @@ async def test_a_message_without_mime_is_rebuilt(lab: Lab, tmp_path: Path) -> No
     message = message_from_bytes(odd.read_bytes(), policy=default)
     assert "rebuilt" in message["X-Strongroom-Note"]
     assert message.get_content().strip().startswith("no mime")
+
+
+async def test_the_command_takes_every_format(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`strongroom export --format` knows the formats of the contract, and no other."""
+    user, _ = await backed_up(lab)
+    monkeypatch.setenv("STRONGROOM_PASSPHRASE", PASSPHRASE)
+    local = ["--cache-dir", str(lab.places.cache_dir), "--state-dir", str(lab.places.state_dir)]
+    for form in get_args(ExportFormat):
+        words = ["export", lab.url, "latest", str(tmp_path / form), "--format", form, "--json"]
+        assert await asyncio.to_thread(run, [*words, *local]) == 0, form
+        assert json.loads(capsys.readouterr().out)["files"] > 0
+    words = ["export", lab.url, "latest", str(tmp_path / "x"), "--format", "vcf"]
+    assert await asyncio.to_thread(run, [*words, "--path", f"{user}/mail", *local]) == 1
+    assert "exported as vcf" in capsys.readouterr().err
+    assert await asyncio.to_thread(run, [*words[:-1], "pst", *local]) == 2
+    assert not (tmp_path / "x").exists()

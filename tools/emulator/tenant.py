@@ -69,8 +69,8 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
-        self.groups: dict[str, Any] = {}  # see `groups`
         self.outbox: list[SentMail] = []
+        self.groups: dict[str, Any] = {}  # see `groups`
         self.failing: list[Failing] = []
         self.denied: list[str] = []
         self.rules: list[dict[str, Any]] = []
