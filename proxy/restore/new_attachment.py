@@ -5,7 +5,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from proxy.restore.stored_json import decoded
 
 __all__ = ["NewAttachment", "from_listing", "taken_back"]
 
@@ -74,7 +74,7 @@ def taken_back(item: dict[str, Any]) -> dict[str, Any]:
 
 def from_listing(listing: bytes | None) -> list[NewAttachment]:
     """What an `attachments` part (a listing of Graph with contents) holds; what has no content is left out."""
-    value = msgspec.json.decode(listing).get("value") if listing else None
+    value = decoded(listing).get("value") if listing else None
     found = (_one(entry) for entry in value or () if isinstance(entry, dict))
     return [one for one in found if one is not None]
 

@@ -6,7 +6,7 @@ Entries go side by side, a few at once; a journal in the state folder makes the 
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,10 +82,10 @@ class RestoreResult:
     @property
     def seconds_min(self) -> float:
         """Mailboxes go side by side; the slowest decides, or all of them a few at once."""
-        each: Counter[str] = Counter()
+        each: dict[str, float] = defaultdict(float)
         for entry in self.entries:
             if entry.plan is not None:
-                each[entry.plan.target] += entry.plan.cost.seconds_min  # type: ignore[assignment]
+                each[entry.plan.target] += entry.plan.cost.seconds_min
         return max([*each.values(), sum(each.values()) / ENTRIES_AT_ONCE], default=0.0)
 
     @property

@@ -2,14 +2,16 @@
 
 import pytest
 
+from proxy.contract import Selection
 from proxy.restore.session import RestoreResult
 from tests.fixtures.record_truth import differences, record_truth, wipe_records
-from tests.fixtures.records import backup, fill, lab
+from tests.fixtures.records import WORKLOADS, backup, fill, lab
 from tests.unit.proxy.lab import Lab, add_user
 
 pytestmark = pytest.mark.slow
 __all__ = ["lab"]
 
+PORTABLE = Selection(mail_policy="portable")
 # What items made from their members cannot have again (docs/fidelity.md).
 EXCEPTIONS = {
     "calendar": frozenset({"attendees", "body", "organizer", "responseStatus", "iCalUId", "uid"}),
@@ -27,10 +29,10 @@ def sums(result: RestoreResult) -> dict[str, int]:
 
 
 async def test_backup_wipe_restore_gives_the_same_state(lab: Lab) -> None:
-    """Series with exceptions and cancellations, photos, steps, links, attachments; the outbox stays empty."""
+    """From their members: series with exceptions, photos, steps, links, attachments; the outbox stays empty."""
     user, _ = fill(lab)
     before = record_truth(lab.tenant, user, EXCEPTIONS)
-    point = (await backup(lab, user)).point
+    point = (await lab.backup(user, workloads=WORKLOADS, selection=PORTABLE)).point
     wipe_records(lab.tenant, user)
     lab.ledger.clear()
     result = await lab.restore(point)
@@ -80,9 +82,22 @@ async def test_a_meeting_is_not_replaced_where_that_would_send_cancellations(lab
     lab.assert_no_breach()
 
 
+async def test_by_import_meetings_have_their_attendees_and_nobody_hears_of_it(lab: Lab) -> None:
+    """With the export stream nothing of calendars and contacts is excepted."""
+    user, _ = fill(lab)
+    whole = {"tasks": EXCEPTIONS["tasks"]}
+    before = record_truth(lab.tenant, user, whole)
+    point = (await backup(lab, user)).point
+    wipe_records(lab.tenant, user)
+    assert sums(await lab.restore(point)) == {"create": 10}
+    assert not differences(before, record_truth(lab.tenant, user, whole))
+    assert not lab.tenant.outbox
+    lab.assert_no_breach()
+
+
 async def test_attendees_stand_in_the_text_and_times_in_their_zone(lab: Lab) -> None:
     user, _ = fill(lab)
-    point = (await backup(lab, user)).point
+    point = (await lab.backup(user, workloads=WORKLOADS, selection=PORTABLE)).point
     wipe_records(lab.tenant, user)
     await lab.restore(point)
     events = record_truth(lab.tenant, user, {})["calendar"]["Calendar"]
