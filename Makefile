@@ -25,7 +25,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: $(BIN)/python constraints.txt pyproject.toml setup.py $(wildcard cext/*.pyx cext/*.c cext/*.h)
 	$(PIP_INSTALL) --require-hashes -r constraints.txt
-	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed constraints-dev.txt

@@ -26,7 +26,7 @@ from benchmarks.conditions import conditions
 from benchmarks.datasets import SHARED, prepare, sorted_files
 from cext import digest, mime, spans
 from engine.chunker import ChunkerParams, cut_spans, keyed_table
-from engine.frame import STORED_RATIO_MAX, ZSTD_LEVEL_DENSE
+from engine.frame import STORED_RATIO_MAX, ZSTD_PARAMETERS_DENSE
 from engine.recipe import join
 from repository.tree.batches import BATCH_BYTES_TARGET
 from tools.cli.output import say, table
@@ -212,7 +212,7 @@ def measured(
     """Compress all, expand all, restore single items; the bytes must come back."""
     grouped = frames_of(chunks, group_kib * KIB)
     normal = zstandard.ZstdCompressor(level=level, dict_data=dictionary)
-    quick = zstandard.ZstdCompressor(level=ZSTD_LEVEL_DENSE)
+    quick = zstandard.ZstdCompressor(compression_params=ZSTD_PARAMETERS_DENSE)
     expander = zstandard.ZstdDecompressor(dict_data=dictionary)
     payloads: list[tuple[bool, bytes]] = []
 

@@ -17,6 +17,11 @@ cdef enum:
     REFERENCE = 36
     SAMPLE = 4096
 
+cdef double _terms[SAMPLE + 1]  # n * log2(n)
+cdef int _n
+for _n in range(SAMPLE + 1):
+    _terms[_n] = _n * log2(_n) if _n else 0.0
+
 cdef arrays.array _NUMBERS = array("Q")
 cdef arrays.array _SMALL = array("I")
 
@@ -199,6 +204,5 @@ cdef bint _is_dense(const unsigned char* piece, uint64_t size) noexcept nogil:
         at += step
         taken += 1
     for i in range(256):
-        if counts[i]:
-            total += counts[i] * log2(counts[i])
+        total += _terms[counts[i]]
     return log2(taken) - total / taken > 7.5

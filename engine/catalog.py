@@ -191,11 +191,9 @@ def row_at(table: pa.Table, index: int) -> Row:
 def rows_of(table: pa.Table) -> Iterator[Row]:
     """All rows of a decoded part, in order."""
     for batch in table.to_batches(max_chunksize=4096):
-        columns = [batch.column(name).to_pylist() for name in SCHEMA.names]
-        for values in zip(*columns, strict=True):
-            made = dict(zip(SCHEMA.names, values, strict=True))
-            made["parts"] = decode_parts(made["parts"])
-            yield Row(**made)
+        columns = {name: batch.column(name).to_pylist() for name in SCHEMA.names}
+        columns["parts"] = [decode_parts(packed) for packed in columns["parts"]]
+        yield from map(Row, *(columns[name] for name in Row.__match_args__))
 
 
 def level_of(rows: int, levels: Sequence[int]) -> int:

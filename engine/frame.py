@@ -23,8 +23,17 @@ from engine.seal import (
 )
 
 IDENTITY_BYTES = 16
-ZSTD_LEVEL = 3
-ZSTD_LEVEL_DENSE = 1  # for what looks incompressible: quick, and finds long repeats all the same
+# level 3 with tables that stay in a core's second cache, and no matches of 5 bytes: a quarter faster on mail for 4 % (0012)
+ZSTD_PARAMETERS = zstandard.ZstdCompressionParameters.from_level(
+    3,
+    source_size=FRAME_PLAIN_BYTES_MAX,
+    hash_log=15,
+    chain_log=14,
+    min_match=6,
+    write_content_size=True,
+)
+# for what looks incompressible: quick, and finds long repeats all the same
+ZSTD_PARAMETERS_DENSE = zstandard.ZstdCompressionParameters.from_level(1, write_content_size=True)
 STORED_RATIO_MAX = 0.97  # above it compression is not worth the decompression
 
 
@@ -70,8 +79,8 @@ class FrameCompressor:
 
     def __init__(self) -> None:
         self._levels = {
-            dense: zstandard.ZstdCompressor(level=level, write_content_size=True)
-            for dense, level in ((False, ZSTD_LEVEL), (True, ZSTD_LEVEL_DENSE))
+            dense: zstandard.ZstdCompressor(compression_params=parameters)
+            for dense, parameters in ((False, ZSTD_PARAMETERS), (True, ZSTD_PARAMETERS_DENSE))
         }
 
     def pack(self, refs: bytes, plain: bytes | memoryview, *, dense: bool) -> PackedFrame:

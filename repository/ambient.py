@@ -30,3 +30,8 @@ def pause(seconds: float) -> None:
 def cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def temporary_folder() -> str | None:
+    """For large files: TMPDIR, else /var/tmp, because /tmp is memory on many machines. None: where Python puts such files."""
+    return None if os.environ.get("TMPDIR") or not os.access("/var/tmp", os.W_OK) else "/var/tmp"  # noqa: S108

@@ -14,7 +14,7 @@ number may run at once: only the creation of `gc/<n+1>` counts, and a step that 
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,7 +162,7 @@ class Collector:
             self._repository,
             Index(folder, in_order=True),
             lambda done, todo: self._progress("mark", done, todo),
-            self._load_run,
+            self._load_runs,
         )
         if not dry_run:
             self._require_swaps()
@@ -338,17 +338,17 @@ class Collector:
         kept = [run for run in named if run not in chosen]
         return [*kept, *(run for run in merged if run is not None)], chosen
 
-    def _load_run(self, run: str) -> bytes:
-        """Plain bytes of a run for marking; what merging asks of it is kept, so that it is not read again for that."""
-        plain = self._repository.load_run(run)
-        decoded = decode_run(plain)
-        packs = frozenset(pack for pack, _ in decoded.packs)
-        self._known_runs[run] = _RunFacts(decoded.chunk_count, packs)
-        return plain
+    def _load_runs(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Plain bytes of runs for marking; what merging asks of each is kept, so that it is not read again for that."""
+        for run, plain in zip(names, self._repository.load_runs(names), strict=True):
+            decoded = decode_run(plain)
+            packs = frozenset(pack for pack, _ in decoded.packs)
+            self._known_runs[run] = _RunFacts(decoded.chunk_count, packs)
+            yield plain
 
     def _facts_of(self, run: str) -> _RunFacts:
         if run not in self._known_runs:
-            self._load_run(run)
+            list(self._load_runs([run]))
         return self._known_runs[run]
 
     def _store_run(self, sources: Sequence[Run], dead: Collection[ObjectId]) -> str | None:

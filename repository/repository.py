@@ -33,7 +33,7 @@ from repository.entries import Entries, Entry
 from repository.immutability import immutability_of, require_kept, require_lockable
 from repository.index import Index
 from repository.keyring import Keyring, found_ring, new_key_set, open_keyring, ring_name
-from repository.layout import CONFIG, PROBE, manifest_name, parse_pack_name, run_name
+from repository.layout import CONFIG, PROBE, RUNS, manifest_name, parse_pack_name, run_name
 from repository.points import Damaged, PointDraft, in_order, read_points, resolve_point
 from repository.reader import Reader
 from repository.settings import (
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
 REFRESH_ATTEMPTS_MAX = 5
 IDENTITIES_MAX = 64
+RUN_AHEAD_BYTES_MAX = 4 * 1024 * 1024  # stored; larger runs are read one by one
 
 
 class Repository:
@@ -143,7 +144,7 @@ class Repository:
                 state = self._read_state()
                 try:
                     apart = [parse_pack_name(name)[1] for name in state.damaged]
-                    self.index.sync(self._readable(state.runs), self.load_run, apart)
+                    self.index.sync(self._readable(state.runs), self.load_runs, apart)
                     self._take_manifests(state, last_attempt=attempt == REFRESH_ATTEMPTS_MAX)
                     break
                 except NotFound as error:
@@ -217,6 +218,16 @@ class Repository:
     def load_run(self, run: str) -> bytes:
         """Plain bytes of an index run. NotFound, Corruption."""
         return self._load_sealed(ObjectClass.RUN, run_name(run))
+
+    def load_runs(self, runs: Sequence[str]) -> Iterator[bytes]:
+        """Plain bytes of runs, in order; of many behind a network the small ones are read ahead. NotFound, Corruption."""
+        early: set[str] = set()
+        if len(runs) > self.store.calls_at_once() > 1:
+            sizes = {blob.name: blob.size for blob in self.store.list(RUNS)}
+            early = {run for run in runs if sizes.get(run_name(run), 0) <= RUN_AHEAD_BYTES_MAX}
+        taken = ahead(self.store, self.load_run, (run for run in runs if run in early))
+        for run in runs:
+            yield next(taken)[1]() if run in early else self.load_run(run)
 
     def store_sealed(
         self, object_class: ObjectClass, plain: bytes, name: Callable[[str], str]

@@ -158,7 +158,7 @@ class _Salvage:
         made = {run: encode_run(group) for run, group in enumerate(split_packs(packs))}
         self._index.sync(
             [*readable, *(f"{run:064x}" for run in made)],
-            lambda name: made[int(name, 16)] if int(name, 16) in made else self._load_run(name),
+            lambda names: (made.get(int(name, 16)) or self._load_run(name) for name in names),
         )
         report.packs_taken_in, report.chunks = len(packs), self._index.count()
         manifests = self._manifests(state)
@@ -245,7 +245,7 @@ class _Salvage:
 
     def _packs_beside(self, readable: list[str], dead: Collection[str]) -> list[RunPack]:
         """Packs that hold chunks which no readable run names; of a damaged one what its salvage points list."""
-        self._index.sync(readable, self._load_run)
+        self._index.sync(readable, lambda names: map(self._load_run, names))
         check = PackCheck(self._store, self._keys, self._uuid)
         blobs = [blob for blob in self._store.list(PACKS) if blob.name not in dead]
         found = []

@@ -51,6 +51,7 @@ from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure
 from repository.layout import cell_name, manifest_name, pack_name, run_name
+from repository.open_pack import PackSetting
 from repository.packer import Packer
 from repository.part_writer import PartWriter
 from repository.points import PointDraft, put_point, read_point
@@ -103,7 +104,7 @@ class WriteSession:
 
     def _packer(self, object_class: ObjectClass) -> Packer:
         repository = self._repository
-        return Packer(
+        setting = PackSetting(
             repository.store,
             self._keys,
             self._uuid,
@@ -111,6 +112,7 @@ class WriteSession:
             padded=repository.config.padding == "padme",
             parity=repository.config.parity == "on",
         )
+        return Packer(setting)
 
     # -- turns -----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from engine.parity import unprotected
 from engine.parts import Part
 from engine.seal import ObjectClass
 from repository import ambient
-from repository.ambient import cores
+from repository.blobstore.ahead import workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.cellcheck import lost_cell
@@ -260,7 +260,7 @@ class _Verifier:
         return {name: count for name, count in packs.items() if name in held}
 
     def _look_into(self, packs: dict[str, int], rolling: Rolling | None) -> None:
-        """Check packs side by side, one on each core."""
+        """Check packs side by side."""
         check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
         scrub, decode = self._reaches("scrub"), self._reaches("read")
         level = self._report.level
@@ -275,7 +275,7 @@ class _Verifier:
         def look(name: str) -> PackFindings:
             return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
 
-        with ThreadPoolExecutor(cores(), "verify") as threads:
+        with ThreadPoolExecutor(workers(self._repository.store), "verify") as threads:
             for done, findings in enumerate(threads.map(look, chosen)):
                 is_sound = self._judge(findings, packs[findings.name])
                 (sound if is_sound else damaged).append(findings.name)

@@ -86,10 +86,14 @@ class LocalStore:
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See BlobStore."""
-        with _translating(name), open(self._path(name), "rb", buffering=0) as file:
-            if offset < 0:
-                offset = max(0, os.fstat(file.fileno()).st_size + offset)
-            return os.pread(file.fileno(), length, offset)
+        with _translating(name):
+            file = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if offset < 0:
+                    offset = max(0, os.fstat(file).st_size + offset)
+                return os.pread(file, length, offset)
+            finally:
+                os.close(file)
 
     def put_new(self, name: str, data: bytes) -> None:
         """See BlobStore."""

@@ -3,6 +3,7 @@
 import os
 import stat
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -13,6 +14,8 @@ from repository.tree import ROOT
 
 BLOCK_BYTES = 512  # unit of st_blocks
 TIME_NS_MAX = (1 << 63) - 1
+METAS_KEPT_MAX = 256
+_CLIMBS = frozenset((b"", b".", b".."))
 
 
 class NodeMeta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,11 +105,17 @@ def node_row(
 
 def row_meta(row: Row) -> NodeMeta:
     """What `node_row` kept. Corruption if it is not of a tree, or its path would climb out."""
-    segments = row.id.split(b"/")
-    if row.id != ROOT and any(s in (b"", b".", b"..") or b"\0" in s for s in segments):
+    climbs = b"\0" in row.id or not _CLIMBS.isdisjoint(row.id.split(b"/"))
+    if climbs and row.id != ROOT:
         raise Corruption("a stored path is impossible", code="tree-corrupt")
+    return _decoded(row.meta)
+
+
+@lru_cache(METAS_KEPT_MAX)
+def _decoded(meta: bytes) -> NodeMeta:
+    """Nodes have few different ones: owner and mode."""
     try:
-        return msgspec.json.decode(row.meta, type=NodeMeta)
+        return msgspec.json.decode(meta, type=NodeMeta)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corruption("a row of a tree cannot be read", code="tree-corrupt") from error
 

@@ -66,8 +66,11 @@ def is_plain(row: Row, meta: NodeMeta) -> bool:
 
 def is_large(row: Row, meta: NodeMeta) -> bool:
     """Whether all threads write a file together, range by range."""
-    as_it_is = not meta.sparse and not any(part.recipe for part in row.parts)
-    return row.size > WHOLE_BYTES_MAX and as_it_is
+    return (
+        row.size > WHOLE_BYTES_MAX
+        and not meta.sparse
+        and not any(part.recipe for part in row.parts)
+    )
 
 
 def ranges_of(parts: Sequence[Part]) -> Iterator[bytes]:
@@ -92,46 +95,41 @@ def write_files(
     parts = [part for row, _ in plain for part in row.parts]
     gathered = reader.gather(b"".join(part.chunks for part in parts))
     pieces: list[bytes] = list(gathered.frames)
-    plan, attributes, names, ends = array("Q"), array("q"), [], array("Q")
+    where, offsets, lengths = gathered.numbers, gathered.offsets, gathered.lengths
+    plan: list[int] = []  # of each piece: file, place in it, source, place in that, bytes
+    attributes: list[int] = []
+    names, ends = [], array("Q")
     chunk = end = 0
     for number, (row, meta) in enumerate(plain):
         name = relative(row.id)
         names.append(name)
         end += len(name)
         ends.append(end)
-        attributes.extend(
-            (
-                meta.mode,
-                meta.uid,
-                meta.gid,
-                row.modified_ns,
-                filebatch.CREATE | filebatch.LAST,
-            )
-        )
+        flags = filebatch.CREATE | filebatch.LAST
+        attributes += (meta.mode, meta.uid, meta.gid, row.modified_ns, flags)
         at = 0
         for part in row.parts:
-            chunks = len(part.chunks) // REFERENCE_BYTES
+            beyond = chunk + len(part.chunks) // REFERENCE_BYTES
             if part.recipe:
-                pieces.append(_joined(gathered, chunk, chunks, part))
-                plan.extend((number, at, len(pieces) - 1, 0, part.size))
+                pieces.append(_joined(gathered, chunk, beyond, part))
+                plan += (number, at, len(pieces) - 1, 0, part.size)
                 at += part.size
             else:
-                for place in range(chunk, chunk + chunks):
-                    length = gathered.lengths[place]
-                    plan.extend(
-                        (number, at, gathered.numbers[place], gathered.offsets[place], length)
-                    )
-                    at += length
-            chunk += chunks
-    outcomes = filebatch.write(root, b"".join(names), ends, pieces, plan, attributes)
+                for place in range(chunk, beyond):
+                    plan += (number, at, where[place], offsets[place], lengths[place])
+                    at += lengths[place]
+            chunk = beyond
+    outcomes = filebatch.write(
+        root, b"".join(names), ends, pieces, array("Q", plan), array("q", attributes)
+    )
     for (row, _), outcome in zip(plain, outcomes, strict=True):
         if outcome:
             yield row, outcome
 
 
-def _joined(gathered: Gathered, first: int, count: int, part: Part) -> bytes:
+def _joined(gathered: Gathered, first: int, beyond: int, part: Part) -> bytes:
     """Content of a part that has a recipe."""
-    stream = b"".join(gathered.piece(number) for number in range(first, first + count))
+    stream = b"".join(gathered.piece(number) for number in range(first, beyond))
     content = join(stream, part.recipe)
     if len(content) != part.size:
         raise Corruption("a recipe makes another size than its part says", code="part-corrupt")

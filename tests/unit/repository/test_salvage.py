@@ -32,7 +32,7 @@ from engine.seal import (
     frame_cipher,
     nonce,
 )
-from repository import packer
+from repository import open_pack
 from repository.blobstore.memory import MemoryStore
 from tests.fixtures import formats as f
 
@@ -45,14 +45,17 @@ def pack() -> tuple[bytes, Frames]:
     """A pack of 40 frames of odd sizes with a salvage point after every half MiB, and its directory's frames."""
     rng = random.Random(1)
     store = MemoryStore()
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as hashing:
-        patch.setattr(packer, "SALVAGE_INTERVAL_BYTES", 512 * KIB)
-        made = packer.OpenPack(store, f.KEYS, f.UUID, DATA, hashing, padded=True)
+    setting = open_pack.PackSetting(store, f.KEYS, f.UUID, DATA, padded=True)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as beside:
+        patch.setattr(open_pack, "SALVAGE_INTERVAL_BYTES", 512 * KIB)
+        made = open_pack.OpenPack(setting, beside, beside)
         for number in range(40):
             plain = rng.randbytes(rng.randrange(60_000, 140_000))
             refs = f.refs((number, len(plain)))
-            made.append(refs, FrameCompressor().pack(refs, plain, dense=True))
-        frames = made.close().frames
+            made.append(refs, FrameCompressor().pack(refs, plain, dense=True), lambda: None)
+        whole = made.seal()
+        made.store(whole)
+        frames = whole.frames
     (stored,) = store.objects.values()
     return stored, frames
 
