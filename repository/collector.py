@@ -319,7 +319,7 @@ class Collector:
         a writer may refer that nobody waits for: so runs that mention condemned packs are not merged with others.
         """
         dead, doomed = _pack_ids(dead_names), _pack_ids(condemned)
-        known = self._facts_of(named)
+        known = {run: self._facts_of(run) for run in named}
         dying = [run for run in named if known[run].packs & dead]
         alone = [run for run in named if known[run].packs & doomed]
         others = [run for run in named if run not in alone]
@@ -338,18 +338,18 @@ class Collector:
         kept = [run for run in named if run not in chosen]
         return [*kept, *(run for run in merged if run is not None)], chosen
 
-    def _load_runs(self, runs: Sequence[str]) -> Iterator[bytes]:
-        """Plain bytes of runs for marking; what merging asks of them is kept, so that they are not read again for that."""
-        for run, plain in zip(runs, self._repository.load_runs(runs), strict=True):
+    def _load_runs(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Plain bytes of runs for marking; what merging asks of each is kept, so that it is not read again for that."""
+        for run, plain in zip(names, self._repository.load_runs(names), strict=True):
             decoded = decode_run(plain)
             packs = frozenset(pack for pack, _ in decoded.packs)
             self._known_runs[run] = _RunFacts(decoded.chunk_count, packs)
             yield plain
 
-    def _facts_of(self, named: Sequence[str]) -> dict[str, _RunFacts]:
-        for _ in self._load_runs([run for run in named if run not in self._known_runs]):
-            pass  # not met when marking: another collection merged meanwhile
-        return {run: self._known_runs[run] for run in named}
+    def _facts_of(self, run: str) -> _RunFacts:
+        if run not in self._known_runs:
+            list(self._load_runs([run]))
+        return self._known_runs[run]
 
     def _store_run(self, sources: Sequence[Run], dead: Collection[ObjectId]) -> str | None:
         """Store runs, newest first, as one; None if nothing is left of them."""

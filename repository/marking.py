@@ -24,7 +24,7 @@ from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
 from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entries, Entry
-from repository.index import NOT_FOUND, Found, Index, Load
+from repository.index import NOT_FOUND, Found, Index
 from repository.layout import manifest_name, pack_name, point_name, run_name
 from repository.state import damaged_packs
 
@@ -36,6 +36,7 @@ IDS_KEPT_MAX = 256  # id columns of catalog parts that are held while older part
 MARK_COLUMNS = ("id", "created_ns", "modified_ns", "kind", "parts", "removed")
 
 Progress = Callable[[int, int], None]  # catalog parts done, in all
+LoadRuns = Callable[[Sequence[str]], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Marker:
     Marks one repository. Points and manifests that were read once are kept for the next marking.
 
     Args:
-        load_runs: reads runs, by default as the repository does.
+        load_runs: reads runs, in order, by default as the repository does.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Marker:
         repository: "Repository",
         index: Index,
         progress: Progress,
-        load_runs: Load | None = None,
+        load_runs: LoadRuns | None = None,
     ) -> None:
         self._repository = repository
         self._load_runs = load_runs or repository.load_runs

@@ -56,7 +56,10 @@ class ItemListing:
         export = ItemExport(client, source.calls.user, source.calls.prefer, shelf)
         self._items = ListedItems(source, shelf, export)
         self._failures = FailureRun(CONTAINER_FAILURES_MAX)
-        self._doubtful: set[bytes] = set()  # containers whose listing is not complete
+        self._doubtful: set[bytes] = (
+            set()
+        )  # containers whose listing is not complete, in this round
+        self._vanished = False  # a container was listed and then not found
 
     async def backup(self) -> None:
         """
@@ -71,7 +74,7 @@ class ItemListing:
         for _ in range(ROUNDS_MAX):
             present = await self._read_containers()
             unsettled = await self._settle()
-            if not unsettled:
+            if not unsettled and not self._vanished:
                 break
         # Asked for by id they are there, but no container has them: they have left the workload.
         await self._remove(unsettled)
@@ -80,6 +83,8 @@ class ItemListing:
 
     async def _read_containers(self) -> set[bytes]:
         """One round; the ids of the containers there are."""
+        self._doubtful.clear()  # each round sees for itself
+        self._vanished = False
         try:
             rows = await self._source.containers()
         except GraphDenied as error:
@@ -105,7 +110,10 @@ class ItemListing:
             await self._list(container.id.decode())
             self._failures.succeeded()
         except GraphNotFound:
-            return  # gone since the containers were listed: so are its items, or they moved
+            # Gone since the containers were listed, or one of the 404 that are not true: the next round knows. Nothing of it
+            # is removed on this word alone.
+            self._doubtful.add(container.id)
+            self._vanished = True
         except GraphError as error:
             if self._items.gave_up:
                 raise
