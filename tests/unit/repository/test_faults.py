@@ -19,6 +19,7 @@ from engine.seal import ObjectClass, open_object, seal_object
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.repository import initialize, open_on, probe_compare_and_swap
+from tests.fixtures.crash import clone
 from tests.fixtures.faults import WRITES, FaultStore, full
 from tests.fixtures.repositories import (
     CHEAP,
@@ -38,12 +39,6 @@ SECOND = {"c": random.Random(2).randbytes(40_000), "b": b"B2"}
 def fresh() -> MemoryStore:
     made = MemoryStore()
     initialize(made, PASSPHRASE, CHEAP)
-    return made
-
-
-def clone(store: MemoryStore) -> MemoryStore:
-    made = MemoryStore()
-    made.objects = dict(store.objects)
     return made
 
 
