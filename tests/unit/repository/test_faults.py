@@ -371,3 +371,14 @@ def test_statistics_are_sane(store: MemoryStore, repository: Repository) -> None
     assert found.stored_bytes == sum(map(len, store.objects.values()))
     assert found.pack_bytes >= 200_000
     assert 3 < found.deduplication <= 4
+
+
+def test_a_cell_that_vanishes_under_its_writer_is_named(
+    repository: Repository, store: MemoryStore
+) -> None:
+    """A store that was emptied meanwhile: what is missing is said, not that another one wrote."""
+    with repository.write_session("w") as session:
+        del store.objects["sess/w"]
+        with pytest.raises(Corruption) as caught:
+            commit_files(repository, session, FIRST)
+        assert caught.value.code == "cell-missing"
