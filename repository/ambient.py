@@ -27,6 +27,16 @@ def pause(seconds: float) -> None:
     time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
 
 
+def wait(seconds: float) -> None:
+    """Wait so long."""
+    time.sleep(seconds)
+
+
+def monotonic_s() -> float:
+    """Seconds since some moment; for durations alone."""
+    return time.monotonic()
+
+
 def cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0))

@@ -170,7 +170,7 @@ class WriteSession:
                 self._tag = self._repository.store.replace(name, stored, self._tag)
                 break
             except (Conflict, Unavailable) as error:
-                if self._arrived(name, stored, committed, error):
+                if self._arrived(cell, stored, committed, error):
                     break
                 if attempt == COMMIT_ATTEMPTS_MAX or getattr(error, "code", "") == "store-full":
                     raise
@@ -178,7 +178,7 @@ class WriteSession:
 
     def _arrived(
         self,
-        name: str,
+        cell: CellForm,
         stored: bytes,
         committed: CommitForm | None,
         error: Conflict | Unavailable,
@@ -186,14 +186,17 @@ class WriteSession:
         """
         Settle a lost answer by the cell itself: True if the swap was done, False if it may be sent again.
 
-        Raises: Fenced if the cell went on without it; what reading the cell fails with.
+        Raises: Fenced if the cell went on without it; Corruption(cell-missing) if it is gone; what reading it fails with.
         """
+        name = cell_name(self._writer)
         try:
             found, tag = self._repository.store.get_tagged(name)
         except NotFound:
             if self._tag is None and isinstance(error, Unavailable):
                 return False
-            raise error from None
+            if self._tag is None:
+                raise error from None
+            raise lost_cell(self._writer, cell.turn) from error
         if found == stored:
             self._tag = tag
             return True

@@ -19,6 +19,7 @@ from engine.seal import ObjectClass, open_object, seal_object
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.repository import initialize, open_on, probe_compare_and_swap
+from tests.fixtures.crash import clone
 from tests.fixtures.faults import WRITES, FaultStore, full
 from tests.fixtures.repositories import (
     CHEAP,
@@ -38,12 +39,6 @@ SECOND = {"c": random.Random(2).randbytes(40_000), "b": b"B2"}
 def fresh() -> MemoryStore:
     made = MemoryStore()
     initialize(made, PASSPHRASE, CHEAP)
-    return made
-
-
-def clone(store: MemoryStore) -> MemoryStore:
-    made = MemoryStore()
-    made.objects = dict(store.objects)
     return made
 
 
@@ -376,3 +371,14 @@ def test_statistics_are_sane(store: MemoryStore, repository: Repository) -> None
     assert found.stored_bytes == sum(map(len, store.objects.values()))
     assert found.pack_bytes >= 200_000
     assert 3 < found.deduplication <= 4
+
+
+def test_a_cell_that_vanishes_under_its_writer_is_named(
+    repository: Repository, store: MemoryStore
+) -> None:
+    """A store that was emptied meanwhile: what is missing is said, not that another one wrote."""
+    with repository.write_session("w") as session:
+        del store.objects["sess/w"]
+        with pytest.raises(Corruption) as caught:
+            commit_files(repository, session, FIRST)
+        assert caught.value.code == "cell-missing"
