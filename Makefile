@@ -35,6 +35,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed constraints-dev.txt
 test-deps: $(VENV)/.installed-dev  ## what the tests need besides Python packages
 	tests/install_system_packages.sh
 	tests/install_azurite.sh
+	PYTHON="$(PYTHON)" tests/install_clients.sh
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy strict, import contracts, cython-lint
 	$(BIN)/ruff check .

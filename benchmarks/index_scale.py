@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ def _read_somewhere(folder: Path, named: list[str], chunks: int) -> tuple[int, i
     index = Index(folder)
     index.absent(ids[:32])
     before = _resident_bytes("RssAnon"), _resident_bytes("RssFile") + _resident_bytes("RssShmem")
-    index.sync(named, lambda name: b"")
+    index.sync(named, lambda names: [b""] * len(names))
     for at in range(0, len(ids), 3200):
         assert not index.absent(ids[at : at + 3200])
     after = _resident_bytes("RssAnon"), _resident_bytes("RssFile") + _resident_bytes("RssShmem")
@@ -185,18 +185,20 @@ def _index(folder: Path, chunks: int) -> Figures:
         decode_s += time.perf_counter() - encoded
         (spool / name).write_bytes(plain)
     del packs, plain
+
+    def load(names: Sequence[str]) -> Iterator[bytes]:
+        return ((spool / name).read_bytes() for name in names)
+
     index = Index(folder)
     with _AnonymousPeak() as memory:
         started = time.perf_counter()
         for number in range(len(named)):
-            index.sync(named[: number + 1], lambda name: (spool / name).read_bytes())
+            index.sync(named[: number + 1], load)
         build_s = time.perf_counter() - started
     again = Index(folder)
     with _AnonymousPeak() as memory_at_once:
         at_once = Index(folder.with_name("at-once"))
-        at_once_s = _seconds(
-            lambda: at_once.sync(named, lambda name: (spool / name).read_bytes()), 1
-        )
+        at_once_s = _seconds(lambda: at_once.sync(named, load), 1)
     at_once.close()
     figures: Figures = {
         "encode_chunks_per_s": round(chunks / encode_s),
@@ -209,7 +211,9 @@ def _index(folder: Path, chunks: int) -> Figures:
         "anonymous_bytes_per_chunk_peak_at_once": round(
             (memory_at_once.peak - memory_at_once.base) / chunks, 1
         ),
-        "open_ms": round(1000 * _seconds(lambda: again.sync(named, lambda name: b""), 1), 1),
+        "open_ms": round(
+            1000 * _seconds(lambda: again.sync(named, lambda names: [b""] * len(names)), 1), 1
+        ),
         **_reader(folder, named, chunks),
         "count_s": round(_seconds(index.count, 1), 2),
     }

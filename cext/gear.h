@@ -67,88 +67,80 @@ static size_t gear_find_scalar(const uint8_t *data, size_t from, size_t to, cons
 #if STRONGROOM_X86
 #include <immintrin.h>
 
-#define GEAR_LANES 16
-#ifndef GEAR_ROUNDS_MAX
-#define GEAR_ROUNDS_MAX 8
-#endif
-
 /*
- * Sixteen lanes look at one stretch of GEAR_LANES * step places, step = 64 * rounds - 32: lane k has the places from
- * start + k * step on and reads the 32 bytes before them first, to fill its window. Returns a bit for each lane that has
- * a place that fits. One round takes 64 bytes of each lane; transposed, a vector holds four bytes of each lane.
+ * Sixteen places a vector, sixty-four a turn, in order. The bytes are looked up in registers, one plane of the words after
+ * the other. The hash of a place is a sum over its window, so it comes by doubling: from sums over n places
+ *
+ *     sum(2n, i) = sum(n, i) + (sum(n, i - n) << n)        n = 1, 2, 4, 8, 16
+ *
+ * where what lies n places back comes from the same vector and the one before it, which is kept for each n.
  */
-STRONGROOM_AVX512 static unsigned gear_lanes_avx512(const uint8_t *first, size_t step, size_t rounds,
-                                                    uint8_t (*planes)[256], uint32_t mask)
-{
+typedef struct {
     __m512i table[4][4];
-    const __m512i regroup = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    const __m512i masks = _mm512_set1_epi32((int)mask);
-    __m512i hash = _mm512_setzero_si512();
-    __m512i least = _mm512_set1_epi32(-1);
+    __m512i back[5]; /* sums over 1, 2, 4, 8, 16 of the sixteen places before */
+} gear_state;
+
+STRONGROOM_AVX512 static inline void gear_words_avx512(const gear_state *state, __m512i bytes, __m512i word[4])
+{
+    const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i turned = _mm512_permutexvar_epi32(turn, bytes); /* so that what is unpacked below is in order */
+    const __mmask64 upper = _mm512_movepi8_mask(turned);
+    __m512i plane[4];
     for (int k = 0; k < 4; k++)
-        for (int q = 0; q < 4; q++)
-            table[k][q] = _mm512_loadu_si512(planes[k] + 64 * q);
-    for (size_t round = 0; round < rounds; round++) {
-        for (int quarter = 0; quarter < 4; quarter++) {
-            const uint8_t *at = first + 64 * round + 16 * quarter;
-            __m512i row[4], turned[4];
-#define GEAR_ROW(r) \
-            row[r] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(at + (r) * step))); \
-            row[r] = _mm512_mask_broadcast_i32x4(row[r], 0x00f0, _mm_loadu_si128((const __m128i *)(at + ((r) + 4) * step))); \
-            row[r] = _mm512_mask_broadcast_i32x4(row[r], 0x0f00, _mm_loadu_si128((const __m128i *)(at + ((r) + 8) * step))); \
-            row[r] = _mm512_mask_broadcast_i32x4(row[r], 0xf000, _mm_loadu_si128((const __m128i *)(at + ((r) + 12) * step)));
-            GEAR_ROW(0) GEAR_ROW(1) GEAR_ROW(2) GEAR_ROW(3)
-            __m512i a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[0], row[1]);
-            __m512i c = _mm512_unpacklo_epi32(row[2], row[3]), d = _mm512_unpackhi_epi32(row[2], row[3]);
-            turned[0] = _mm512_unpacklo_epi64(a, c);
-            turned[1] = _mm512_unpackhi_epi64(a, c);
-            turned[2] = _mm512_unpacklo_epi64(b, d);
-            turned[3] = _mm512_unpackhi_epi64(b, d);
-            for (int t = 0; t < 4; t++) {
-                __m512i bytes = _mm512_shuffle_epi8(turned[t], regroup);
-                __mmask64 upper = _mm512_movepi8_mask(bytes);
-                __m512i plane[4];
-                for (int k = 0; k < 4; k++)
-                    plane[k] = _mm512_mask_blend_epi8(upper, _mm512_permutex2var_epi8(table[k][0], bytes, table[k][1]),
-                                                      _mm512_permutex2var_epi8(table[k][2], bytes, table[k][3]));
-                __m512i low01 = _mm512_unpacklo_epi8(plane[0], plane[1]), high01 = _mm512_unpackhi_epi8(plane[0], plane[1]);
-                __m512i low23 = _mm512_unpacklo_epi8(plane[2], plane[3]), high23 = _mm512_unpackhi_epi8(plane[2], plane[3]);
-                __m512i word[4] = {_mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
-                                   _mm512_unpacklo_epi16(high01, high23), _mm512_unpackhi_epi16(high01, high23)};
-                for (int k = 0; k < 4; k++) {
-                    hash = _mm512_add_epi32(_mm512_add_epi32(hash, hash), word[k]);
-                    least = _mm512_min_epu32(least, _mm512_and_si512(hash, masks));
-                }
-            }
-            if (round == 0 && quarter == 1)
-                least = _mm512_set1_epi32(-1); /* the window is full from here on */
-        }
-    }
-    return _mm512_testn_epi32_mask(least, least);
+        plane[k] = _mm512_mask_blend_epi8(
+            upper, _mm512_permutex2var_epi8(state->table[k][0], turned, state->table[k][1]),
+            _mm512_permutex2var_epi8(state->table[k][2], turned, state->table[k][3]));
+    const __m512i low01 = _mm512_unpacklo_epi8(plane[0], plane[1]), high01 = _mm512_unpackhi_epi8(plane[0], plane[1]);
+    const __m512i low23 = _mm512_unpacklo_epi8(plane[2], plane[3]), high23 = _mm512_unpackhi_epi8(plane[2], plane[3]);
+    word[0] = _mm512_unpacklo_epi16(low01, low23);
+    word[1] = _mm512_unpackhi_epi16(low01, low23);
+    word[2] = _mm512_unpacklo_epi16(high01, high23);
+    word[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+/* The hashes of the sixteen places whose words are given. */
+STRONGROOM_AVX512 static inline __m512i gear_hashes_avx512(gear_state *state, __m512i sum)
+{
+    __m512i before;
+#define GEAR_DOUBLE(step, places) \
+    before = _mm512_alignr_epi32(sum, state->back[step], 16 - (places)); \
+    state->back[step] = sum; \
+    sum = _mm512_add_epi32(sum, _mm512_slli_epi32(before, (places)));
+    GEAR_DOUBLE(0, 1)
+    GEAR_DOUBLE(1, 2)
+    GEAR_DOUBLE(2, 4)
+    GEAR_DOUBLE(3, 8)
+    before = state->back[4];
+    state->back[4] = sum;
+    return _mm512_add_epi32(sum, _mm512_slli_epi32(before, 16));
 }
 
 STRONGROOM_AVX512 static size_t gear_find_avx512(const uint8_t *data, size_t from, size_t to, gear_params *params,
                                                  uint32_t mask)
 {
+    const __m512i masks = _mm512_set1_epi32((int)mask);
+    gear_state state;
+    __m512i word[4];
     size_t place = from;
-    while (place < to) {
-        size_t left = to - place, rounds = 1, step, start = place;
-        while (rounds < GEAR_ROUNDS_MAX && GEAR_LANES * (64 * rounds - 32) < left)
-            rounds++;
-        step = 64 * rounds - 32;
-        if (GEAR_LANES * step > left) { /* the last stretch ends with the region and covers some places again */
-            if (to - from < GEAR_LANES * step)
-                return gear_find_scalar(data, place, to, params->words, mask);
-            start = to - GEAR_LANES * step;
-        }
-        unsigned lanes = gear_lanes_avx512(data + start - 32, step, rounds, params->planes, mask);
-        if (lanes) {
-            size_t lane = start + (size_t)__builtin_ctz(lanes) * step;
-            return gear_find_scalar(data, lane, lane + step, params->words, mask);
-        }
-        place = start + GEAR_LANES * step;
+    if (from < GEAR_WINDOW || to - from < 64)
+        return gear_find_scalar(data, from, to, params->words, mask);
+    for (int k = 0; k < 4; k++)
+        for (int q = 0; q < 4; q++)
+            state.table[k][q] = _mm512_loadu_si512(params->planes[k] + 64 * q);
+    for (int k = 0; k < 5; k++)
+        state.back[k] = _mm512_setzero_si512();
+    gear_words_avx512(&state, _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(data + from - 32))), word);
+    gear_hashes_avx512(&state, word[0]);
+    gear_hashes_avx512(&state, word[1]);
+    for (; place + 64 <= to; place += 64) {
+        gear_words_avx512(&state, _mm512_loadu_si512(data + place), word);
+        uint64_t fits = 0;
+        for (int q = 0; q < 4; q++)
+            fits |= (uint64_t)_mm512_testn_epi32_mask(gear_hashes_avx512(&state, word[q]), masks) << (16 * q);
+        if (fits)
+            return place + (size_t)__builtin_ctzll(fits);
     }
-    return to;
+    return gear_find_scalar(data, place, to, params->words, mask);
 }
 #endif
 

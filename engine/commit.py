@@ -127,17 +127,18 @@ def begin(cell: CellForm | None, writer: str, watermark: int) -> CellForm:
     """
     The cell with which a writer begins its next turn.
 
-    A left-over active turn of the same writer ends thereby; commits at or below the watermark are folded and go.
-    Fenced if the cell was closed for ever.
+    A left-over active turn of the same writer ends thereby; commits at or below the watermark are folded and go. The turn
+    lies above the watermark, also where the cell is behind it (lost, or put back from an older copy): else what it commits
+    would not count. Fenced if the cell was closed for ever.
     """
     if cell is None:
-        return CellForm(writer, 1, "active", ())
+        return CellForm(writer, watermark + 1, "active", ())
     if cell.state == "closed":
         raise Fenced("this writer was closed for ever; use another identity", code="writer-closed")
     kept = tuple(commit for commit in cell.commits if commit.turn > watermark)
     if len(kept) >= CELL_COMMITS_MAX:
         raise Fenced("too many commits wait for a collection", code="cell-full")
-    return CellForm(writer, cell.turn + 1, "active", kept)
+    return CellForm(writer, max(cell.turn, watermark) + 1, "active", kept)
 
 
 def commit(cell: CellForm, made: CommitForm, watermark: int, *, go_on: bool) -> CellForm:
@@ -174,6 +175,19 @@ def close(cell: CellForm) -> CellForm:
 def has_committed(cell: CellForm, made: CommitForm) -> bool:
     """Whether the cell shows this commit (the answer to a lost answer)."""
     return made in cell.commits
+
+
+def cells_behind(cells: Mapping[str, CellForm], turns: Mapping[str, int]) -> tuple[str, ...]:
+    """
+    Writers whose cells are not there or have not reached a turn that was seen of them.
+
+    Cells are never removed and their turns only grow: such a one was lost, or put back from an older copy.
+    """
+    return tuple(
+        writer
+        for writer, turn in sorted(turns.items())
+        if turn and (writer not in cells or cells[writer].turn < turn)
+    )
 
 
 def unfolded(cells: Mapping[str, CellForm], generation: GenerationForm) -> list[CommitForm]:

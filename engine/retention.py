@@ -248,9 +248,25 @@ def item_cutoff_ns(policy: Policy, now: datetime) -> int | None:
     return None if policy.item_period is None else nanoseconds(policy.item_period.before(now))
 
 
-def check_sane(decisions: Sequence[Decision], policy: Policy, now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class ExpiringItems:
+    """How many items an item period takes away, of how many."""
+
+    going: int
+    there: int
+
+
+def check_sane(
+    decisions: Sequence[Decision],
+    policy: Policy,
+    now: datetime,
+    items: ExpiringItems | None = None,
+) -> None:
     """
     Guard rails of a policy; a person who has seen the preview may pass them by.
+
+    Args:
+        items: what the item period takes, if it takes more than went before.
 
     Raises:
         Conflict: too large a share would go at once; or nothing was stored for so long that either backups have
@@ -267,6 +283,12 @@ def check_sane(decisions: Sequence[Decision], policy: Policy, now: datetime) -> 
             f"the newest restore point is older than {policy.silence_max}: either backups have stopped or the clock of this "
             "machine is wrong; --force goes on",
             code="retention-silence",
+        )
+    if items is not None and items.going > policy.drop_share_max * items.there:
+        raise Conflict(
+            f"{items.going} of {items.there} items would go at once and never come back, more than drop_share_max "
+            f"({policy.drop_share_max:.0%}) allows: look at --dry-run; --force goes on",
+            code="retention-share",
         )
     if gone > policy.drop_share_max * len(decisions):
         raise Conflict(

@@ -143,7 +143,8 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     received_from, received_until
                         dates (YYYY-MM-DD, UTC) or RFC 3339 moments; from is in, until is not
     recoverable_items   also what Outlook shows as deleted and recoverable
-    mail_policy         full: also the export stream of each message, where the cloud gives it; portable: without it
+    mail_policy         full: also the export stream of each message, event, contact and task, where the cloud gives it;
+                        portable: without it
     """
 
     groups: list[str] = []

@@ -17,11 +17,31 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def since_boot_s() -> float:
+    """Seconds that have passed on this machine, those in which it slept too; only differences mean something."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def pause(seconds: float) -> None:
     """Wait about as long, half to whole, so that clients that failed together do not come back together."""
     time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
 
 
+def wait(seconds: float) -> None:
+    """Wait so long."""
+    time.sleep(seconds)
+
+
+def monotonic_s() -> float:
+    """Seconds since some moment; for durations alone."""
+    return time.monotonic()
+
+
 def cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def temporary_folder() -> str | None:
+    """For large files: TMPDIR, else /var/tmp, because /tmp is memory on many machines. None: where Python puts such files."""
+    return None if os.environ.get("TMPDIR") or not os.access("/var/tmp", os.W_OK) else "/var/tmp"  # noqa: S108

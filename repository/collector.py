@@ -11,9 +11,10 @@ delete   what a published generation calls dead
 number may run at once: only the creation of `gc/<n+1>` counts, and a step that lost the number is computed again.
 """
 
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,13 +53,20 @@ from repository.layout import (
     run_name,
 )
 from repository.marking import Marker, Marks
-from repository.state import damaged_packs, newest_generation, read_cell, read_cells, read_forgets
+from repository.state import (
+    damaged_packs,
+    missing_generations,
+    read_cell,
+    read_cells,
+    read_forgets,
+)
 
 if TYPE_CHECKING:
     from repository.repository import Repository
 
 STORE_CALLS_AT_ONCE = 16
 GENERATIONS_KEPT = 16  # whole ones behind the newest: a turn that spans them need not store again
+GAPS_CLOSED_MAX = 1000  # stubs that one collection puts in the place of deleted generations
 STUB_BYTES_MAX = 512  # a generation that is larger is not a stub
 
 
@@ -106,6 +114,14 @@ class CollectReport:
 CollectProgress = Callable[[str, int, int], None]  # step, done, in all
 
 
+@dataclass(frozen=True, slots=True)
+class _RunFacts:
+    """What is asked of a run before it is merged: how many chunks it has, and the packs that it mentions."""
+
+    chunks: int
+    packs: frozenset[ObjectId]
+
+
 class Collector:
     """One collection. See the module head."""
 
@@ -123,6 +139,7 @@ class Collector:
         self._report = CollectReport()
         self._locked: set[str] = set()
         self._copies: tuple[str, ...] = ()  # runs of what this collection copied
+        self._known_runs: dict[str, _RunFacts] = {}
 
     def run(self, *, dry_run: bool = False) -> CollectReport:
         """
@@ -145,10 +162,11 @@ class Collector:
             self._repository,
             Index(folder, in_order=True),
             lambda done, todo: self._progress("mark", done, todo),
+            self._load_runs,
         )
         if not dry_run:
             self._require_swaps()
-            self._delete(self._newest().dead)  # of a collector that stopped
+            self._delete(self._repository.newest_generation().dead)  # of a collector that stopped
         view, marks = self._marked(marker)
         self._note(view, marks)
         chosen = self._sparse(view, marks)
@@ -177,12 +195,6 @@ class Collector:
                 code="writer-active",
             )
 
-    def _newest(self) -> GenerationForm:
-        repository = self._repository
-        return newest_generation(
-            repository.store, repository.keys, repository.uuid, repository.seen_generation
-        )
-
     # -- reading ---------------------------------------------------------------------------------
 
     def _view(self) -> View:
@@ -191,7 +203,7 @@ class Collector:
         store, keys, uuid = repository.store, repository.keys, repository.uuid
         forgets = read_forgets(store, keys, uuid)
         cells = read_cells(store, keys, uuid)
-        generation = self._newest()
+        generation = self._repository.newest_generation()
         self._sizes = {
             blob.name: blob.size
             for prefix in (PACKS, RUNS, MANIFESTS, POINTS)
@@ -215,7 +227,7 @@ class Collector:
 
     def _is_overtaken(self, view: View) -> bool:
         """Whether another collector published since: what is missing was deleted, not lost."""
-        return self._newest().number != view.generation.number
+        return self._repository.newest_generation().number != view.generation.number
 
     # -- copying ---------------------------------------------------------------------------------
 
@@ -307,22 +319,37 @@ class Collector:
         a writer may refer that nobody waits for: so runs that mention condemned packs are not merged with others.
         """
         dead, doomed = _pack_ids(dead_names), _pack_ids(condemned)
-        loaded = {run: decode_run(self._repository.load_run(run)) for run in named}
-        mentioned = {run: {pack for pack, _ in loaded[run].packs} for run in named}
-        dying = [run for run in named if mentioned[run] & dead]
-        alone = [run for run in named if mentioned[run] & doomed]
+        known = {run: self._facts_of(run) for run in named}
+        dying = [run for run in named if known[run].packs & dead]
+        alone = [run for run in named if known[run].packs & doomed]
         others = [run for run in named if run not in alone]
-        small = {others[n] for n in runs_to_merge([loaded[r].chunk_count for r in others])}
-        groups = _groups([run for run in others if run in small or run in dying], loaded)
+        small = {others[n] for n in runs_to_merge([known[r].chunks for r in others])}
+        groups = _groups([run for run in others if run in small or run in dying], known)
         groups += [[run] for run in alone if run in dying]
         chosen = [run for group in groups for run in group]
         if not chosen:
             return list(named), []
         merged = [
-            self._store_run([loaded[run] for run in reversed(group)], dead) for group in groups
+            self._store_run(
+                [decode_run(self._repository.load_run(run)) for run in reversed(group)], dead
+            )
+            for group in groups
         ]
         kept = [run for run in named if run not in chosen]
         return [*kept, *(run for run in merged if run is not None)], chosen
+
+    def _load_runs(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Plain bytes of runs for marking; what merging asks of each is kept, so that it is not read again for that."""
+        for run, plain in zip(names, self._repository.load_runs(names), strict=True):
+            decoded = decode_run(plain)
+            packs = frozenset(pack for pack, _ in decoded.packs)
+            self._known_runs[run] = _RunFacts(decoded.chunk_count, packs)
+            yield plain
+
+    def _facts_of(self, run: str) -> _RunFacts:
+        if run not in self._known_runs:
+            list(self._load_runs([run]))
+        return self._known_runs[run]
 
     def _store_run(self, sources: Sequence[Run], dead: Collection[ObjectId]) -> str | None:
         """Store runs, newest first, as one; None if nothing is left of them."""
@@ -337,7 +364,7 @@ class Collector:
         """Wait until every turn that was active after condemning has ended; the generation that it makes judgeable."""
         repository = self._repository
         store, keys, uuid = repository.store, repository.keys, repository.uuid
-        newest = self._newest().number
+        newest = self._repository.newest_generation().number
         turns = turns_to_wait_for(read_cells(store, keys, uuid))
         self._report.turns_waited_for = len(turns)
         deadline = time.monotonic() + self._limits.wait_s
@@ -365,8 +392,12 @@ class Collector:
         stored = seal_object(repository.keys, ObjectClass.CELL, repository.uuid, salt, plain, name)
         try:
             repository.store.replace(name, stored, tag)
-        except (Conflict, Unavailable):
-            return False  # it went on, or nobody knows: look again
+        except Conflict:
+            return False  # it went on: look again
+        except Unavailable:
+            now, _ = read_cell(repository.store, repository.keys, repository.uuid, WriterId(writer))
+            if not has_ended(now, turn):
+                raise  # not written, as on a full disk; the next collection goes on
         self._report.turns_revoked += 1
         return True
 
@@ -390,8 +421,15 @@ class Collector:
         return True
 
     def _stub_old_generations(self) -> None:
-        """Take the content of generations that nobody needs any more; their numbers stay taken."""
+        """
+        Take the content of generations that nobody needs any more; their numbers stay taken.
+
+        Those that somebody deleted get a stub as well: else whoever stopped before one of them would create it anew.
+        """
         repository = self._repository
+        gaps = missing_generations(blob.name for blob in self._store.list(GENERATIONS))
+        for number in itertools.islice(itertools.chain.from_iterable(gaps), GAPS_CLOSED_MAX):
+            publish(repository, GenerationForm(number, stub=True))
         blobs = [(generation_number(b.name), b) for b in self._store.list(GENERATIONS)]
         newest = max(number for number, _ in blobs)
         for number, blob in blobs:
@@ -443,12 +481,12 @@ def _contended() -> Unavailable:
     )
 
 
-def _groups(chosen: Sequence[str], loaded: dict[str, Run]) -> list[list[str]]:
+def _groups(chosen: Sequence[str], known: dict[str, _RunFacts]) -> list[list[str]]:
     """Runs in groups that one sealed object can hold."""
     groups: list[list[str]] = []
     count = 0
     for run in chosen:
-        chunks = loaded[run].chunk_count
+        chunks = known[run].chunks
         if not groups or count + chunks > RUN_MERGED_CHUNKS_MAX:
             groups.append([])
             count = 0

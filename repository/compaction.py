@@ -1,18 +1,19 @@
 """Copying what is needed out of packs that hold little of it: sealed frames as they are, or their needed chunks."""
 
 from array import array
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from cext import spans
 from engine.errors import Corruption
 from engine.pack import Directory, DirectoryFrame
 from engine.parts import REFERENCE_BYTES
-from engine.seal import ObjectClass
+from repository.blobstore.ahead import ahead
 from repository.index import FramePlace
 from repository.layout import parse_pack_name
 from repository.marking import Marks
 from repository.packcheck import PackCheck
+from repository.reader import near_frames
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -68,12 +69,25 @@ class Compaction:
 
         Raises: Corruption if the pack is damaged: it is repaired, not copied.
         """
-        object_class, _ = parse_pack_name(name)
-        for frame in self._directory(name, size).frames:
-            ids = needed.get(frame.info.offset)
-            if ids:
-                stored = self._store.get_range(name, frame.info.offset, frame.info.stored_bytes)
-                self._copy_frame(name, object_class, frame, stored, ids)
+        object_class, pack = parse_pack_name(name)
+        frames = {
+            frame.info.offset: frame
+            for frame in self._directory(name, size).frames
+            if needed.get(frame.info.offset)
+        }
+        places = [FramePlace(pack, object_class, frame.info) for frame in frames.values()]
+
+        def read(near: Sequence[FramePlace]) -> memoryview:
+            first, last = near[0].info, near[-1].info
+            length = last.offset + last.stored_bytes - first.offset
+            return memoryview(self._store.get_range(name, first.offset, length))
+
+        for near, take in ahead(self._store, read, near_frames(places)):
+            stored = take()
+            for place in near:
+                at = place.info.offset - near[0].info.offset
+                one = bytes(stored[at : at + place.info.stored_bytes])
+                self._copy_frame(frames[place.info.offset], place, one, needed[place.info.offset])
 
     def _directory(self, name: str, size: int) -> Directory:
         findings = self._check.check(name, size, scrub=False, decode=False)
@@ -82,27 +96,25 @@ class Compaction:
         return findings.directory
 
     def _copy_frame(
-        self,
-        name: str,
-        object_class: ObjectClass,
-        frame: DirectoryFrame,
-        stored: bytes,
-        needed: Set[bytes],
+        self, frame: DirectoryFrame, place: FramePlace, stored: bytes, needed: Set[bytes]
     ) -> None:
         """The frame is opened in any case: what is damaged must not be spread."""
-        _, pack = parse_pack_name(name)
-        plain = self._reader.open(FramePlace(pack, object_class, frame.info), memoryview(stored))
+        plain = self._reader.open(place, memoryview(stored))
         refs = [
             frame.refs[at : at + REFERENCE_BYTES]
             for at in range(0, len(frame.refs), REFERENCE_BYTES)
         ]
         places = array("I", (n for n, ref in enumerate(refs) if ref[:32] in needed))
         if len(places) < len(needed):
-            raise Corruption(f"the directory of {name} lacks chunks", code="directory-corrupt")
+            raise Corruption(
+                f"the directory of pack {place.pack[:16]} lacks chunks", code="directory-corrupt"
+            )
         inside = spans.of_references(frame.refs)
         some = spans.select(inside, places)
         share = sum(end - start for start, end in zip(some[::2], some[1::2], strict=True))
         if share >= FRAME_SHARE_MIN * len(plain):
-            self._session.copy_frame(object_class, frame, stored)
+            self._session.copy_frame(place.object_class, frame, stored)
         else:
-            self._session.copy_chunks(object_class, plain, some, spans.take(frame.refs, places))
+            self._session.copy_chunks(
+                place.object_class, plain, some, spans.take(frame.refs, places)
+            )

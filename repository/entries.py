@@ -88,6 +88,11 @@ class Entries:
         complete = [e for e in entries if e.form.complete and e.ref not in known.overtaken]
         return max(complete, key=lambda entry: entry.created_at, default=None)
 
+    def newest(self) -> list[Entry]:
+        """The newest complete entry of every object and workload that has one."""
+        found = (self.newest_complete(*key) for key in sorted(self._by_object))
+        return [entry for entry in found if entry is not None]
+
     def __iter__(self) -> Iterator[Entry]:
         for entries in self._by_object.values():
             yield from entries

@@ -6,7 +6,6 @@ lock lies at the end of a period of PERIOD, so that one request a period extends
 that is not dead is locked for the promised days after each extension, and for SPARE longer, so that extending may be late.
 """
 
-import time
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from blake3 import blake3
 
 from engine.errors import Conflict, NotFound, Unsupported, UsageError
 from engine.keys import KeySet, derive
+from repository import ambient
 from repository.blobstore.locks import Lock, Lockable, LockStore, Progress, Version, lock_store
 from repository.blobstore.protocol import BlobStore
 from repository.layout import (
@@ -37,6 +37,7 @@ from repository.settings import LOCK_DAYS_MAX, ConfigForm, LockForm
 
 if TYPE_CHECKING:
     from repository.repository import Repository
+    from repository.state import State
 
 PERIOD = timedelta(days=7)
 SPARE = timedelta(days=3)
@@ -121,11 +122,11 @@ class Immutability:
 
     def _now(self) -> datetime:
         """The store's time, asked for now and then; so are the days."""
-        if self._clock is None or time.monotonic() - self._clock[1] > CLOCK_TRUSTED_S:
-            self._clock = (self.locks.now(), time.monotonic())
+        if self._clock is None or ambient.since_boot_s() - self._clock[1] > CLOCK_TRUSTED_S:
+            self._clock = (self.locks.now(), ambient.since_boot_s())
             self._days = self.days()
         asked, at = self._clock
-        return asked + timedelta(seconds=time.monotonic() - at)
+        return asked + timedelta(seconds=ambient.since_boot_s() - at)
 
     # -- for how long ----------------------------------------------------------------------------
 
@@ -180,15 +181,17 @@ class Immutability:
         due = Lock(self.form.mode, now + timedelta(days=self._days) + SPARE)
         # what was made lately got its lock then: it need not be asked for
         made_with = timedelta(days=self.form.days) + SPARE - UPLOAD_TIME_MAX
-        names = [v for v in self._latest() if is_locked_kind(v.name) and v.name not in dead]
+        names = [v for v in self._latest_locked() if v.name not in dead]
         asked = [
             v.name for v in names if everything or period_end(v.written + made_with) < due.until
         ]
         extended = self.locks.extend(asked, lock, due, progress)
         return ExtendReport(self._days, len(names), extended, lock.until.isoformat())
 
-    def _latest(self) -> list[Version]:
-        return [v for v in self.locks.versions("") if v.is_latest and not v.is_deletion]
+    def _latest_locked(self) -> list[Version]:
+        """What is locked, without the versions of cells and generations, of which there are many."""
+        versions = (version for prefix in LOCKED for version in self.locks.versions(prefix))
+        return [v for v in versions if v.is_latest and not v.is_deletion]
 
     def _held(self, names: Iterable[str], progress: Progress = _quiet) -> dict[str, Lock | None]:
         """Locks as the store tells them; names that have gone are left out."""
@@ -296,6 +299,15 @@ def immutability_of(store: BlobStore, config: ConfigForm) -> Immutability | None
     return Immutability(store, config.lock, config.repository)
 
 
+def locking_store(store: BlobStore, config: ConfigForm, keys: KeySet) -> BlobStore:
+    """The store as the repository writes to it: what stays is locked from its first moment, if the repository has locks."""
+    held = immutability_of(store, config)
+    if held is None:
+        return store
+    held.keys = keys
+    return held.store
+
+
 def require_lockable(store: BlobStore) -> None:
     """Raises: Unsupported(locks-unsupported, bucket-lockless, bucket-locks-all): this store keeps no promise of locks."""
     state = lock_store(store).bucket_state()
@@ -343,10 +355,17 @@ def audit_locks(repository: "Repository", progress: Progress = _quiet) -> AuditR
     """Compare the locks of a repository with the promise."""
     held = require_immutable(repository)
     released = _released(repository)
-    state = repository.state
+    report = held.audit(released, _named(repository.state), progress)
+    if any(drift.kind == "missing" for drift in report.drifts):
+        named = _named(repository.refresh())  # a collection may have deleted it meanwhile
+        report.drifts = [d for d in report.drifts if d.kind != "missing" or d.name in named]
+    return report
+
+
+def _named(state: "State") -> set[str]:
+    """What the state cannot do without."""
     named = {CONFIG, *map(run_name, state.runs), *map(manifest_name, state.manifests)}
-    named.update(map(point_name, state.points))
-    return held.audit(released, named, progress)
+    return named | set(map(point_name, state.points))
 
 
 def _released(repository: "Repository") -> set[str]:

@@ -46,6 +46,7 @@ _TALLY_ROWS = 1 << 18
 assert _HEAD.size == _ALIGNMENT
 
 Usable = Callable[[ObjectClass, ObjectId], bool]
+Load = Callable[[Sequence[str]], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,14 +316,14 @@ class Index:
     def sync(
         self,
         named: Sequence[str],
-        load: Callable[[str], bytes],
+        load: Load,
         apart: Collection[ObjectId] = frozenset(),
     ) -> None:
         """
         Make the cache hold exactly the named runs.
 
         Args:
-            named: run ids, 64 hex digits each. load: reads the plain bytes of one from the store; its errors pass.
+            named: run ids, 64 hex digits each. load: gives the plain bytes of such runs, in order; its errors pass.
             apart: packs whose runs are merged with no other, so that no second location of a chunk is lost behind them.
 
         Raises:
@@ -369,18 +370,15 @@ class Index:
                 covered |= segment.names
         return chosen
 
-    def _load(
-        self, named: Sequence[str], held: Sequence[_Segment], load: Callable[[str], bytes]
-    ) -> list[_Segment]:
+    def _load(self, named: Sequence[str], held: Sequence[_Segment], load: Load) -> list[_Segment]:
         """Files of the runs that are not held; small runs are put into one file at once."""
         covered = _names(held)
         made: list[_Segment] = []
         waiting: dict[str, Run] = {}
         chunks = 0
-        for name in dict.fromkeys(named):
-            if name in covered:
-                continue
-            run = decode_run(load(name))
+        wanted = [name for name in dict.fromkeys(named) if name not in covered]
+        for name, plain in zip(wanted, load(wanted), strict=True):
+            run = decode_run(plain)
             if self._is_apart(run) and not self._in_order:
                 made.append(self._put({name: run}))
                 continue

@@ -24,6 +24,7 @@ from engine.errors import (
 from engine.keyring import Key, KeyForm, Ring, RingForm, open_ring, read_ring, seal_ring
 from engine.keys import KEY_BYTES, EpochKeys, KeySet, derive
 from repository.ambient import random_bytes
+from repository.blobstore.locks import kept_versions
 from repository.blobstore.protocol import BlobStore
 from repository.keymemory import KeyMemory
 from repository.layout import KEYS
@@ -280,6 +281,13 @@ class Keyring:
                 self._store.delete(name)
             except BackupError as error:
                 left.append(error)
+        for name in sorted(kept_versions(self._store, KEYS)):
+            left.append(
+                Denied(
+                    f"{name} is deleted, but the bucket keeps its versions: take them away, or let a lifecycle rule do it",
+                    code="versions-kept",
+                )
+            )
         return left
 
 

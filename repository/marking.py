@@ -20,7 +20,9 @@ from engine.commit import LineageForm
 from engine.errors import BackupError, Corruption, NotFound
 from engine.liveness import Link, live_entries, live_parents
 from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part_from
+from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
+from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
 from repository.layout import manifest_name, pack_name, point_name, run_name
@@ -34,6 +36,7 @@ IDS_KEPT_MAX = 256  # id columns of catalog parts that are held while older part
 MARK_COLUMNS = ("id", "created_ns", "modified_ns", "kind", "parts", "removed")
 
 Progress = Callable[[int, int], None]  # catalog parts done, in all
+LoadRuns = Callable[[Sequence[str]], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,27 @@ def _pack_of(found: Found, handle: int) -> str:
 
 
 class Marker:
-    """Marks one repository. Points and manifests that were read once are kept for the next marking."""
+    """
+    Marks one repository. Points and manifests that were read once are kept for the next marking.
 
-    def __init__(self, repository: "Repository", index: Index, progress: Progress) -> None:
+    Args:
+        load_runs: reads runs, in order, by default as the repository does.
+    """
+
+    def __init__(
+        self,
+        repository: "Repository",
+        index: Index,
+        progress: Progress,
+        load_runs: LoadRuns | None = None,
+    ) -> None:
         self._repository = repository
+        self._load_runs = load_runs or repository.load_runs
         self._index = index
         self._progress = progress
         self._points: dict[str, PointForm] = {}
         self._manifests: dict[str, ManifestForm] = {}
+        self._cells = CellCheck(repository)
 
     def mark(self, view: View, runs_in_order: Sequence[str]) -> Marks:
         """
@@ -107,13 +123,17 @@ class Marker:
         points = self._read_points(view, kept)
         named = {entry.entry for point in points for entry in point.entries}
         entries = self._entries(view, named)
+        for lost in self._cells.lost(
+            view.cells, view.generation, entries.manifests, view.listed
+        ).items():
+            raise _blocked(str(lost_cell(*lost)))
         everything = list(entries)
         links = entries.links(everything)
         live_refs = live_entries(links, named)
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
-        self._index.sync(runs_in_order, self._repository.load_run)
+        self._index.sync(runs_in_order, self._load_runs)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
         condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)
@@ -152,9 +172,11 @@ class Marker:
         manifests = dict.fromkeys(view.generation.manifests)
         manifests.update((c.manifest, None) for c in view.commits if c.manifest is not None)
         manifests.update((entry.manifest, None) for entry in sorted(named, key=_place))
+        fresh = [manifest for manifest in manifests if manifest not in self._manifests]
+        repository = self._repository
+        for manifest, take in ahead(repository.store, repository.load_manifest, fresh):
+            self._manifests[manifest] = take()
         for manifest in manifests:
-            if manifest not in self._manifests:
-                self._manifests[manifest] = self._repository.load_manifest(manifest)
             entries.add(manifest, self._manifests[manifest])
         return entries
 

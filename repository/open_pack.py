@@ -145,8 +145,8 @@ class OpenPack:
         while len(self._hashed) > most:
             self._hashed.popleft().result()
 
-    def close(self) -> RunPack:
-        """Write directory, fill, parity and trailer; store the pack under its name."""
+    def seal(self) -> RunPack:
+        """Write directory, fill, parity and trailer: the pack is whole, `store` gives it its name."""
         setting, offset = self._setting, self.size
         directory, trailer = seal_tail(setting.keys, self._header, self._frames, offset)
         self._add(directory)
@@ -158,9 +158,11 @@ class OpenPack:
         self._spool.write(end)
         self.size += len(end)
         pack = object_id(self._hash.hexdigest())
-        self._spool.put(pack_name(setting.object_class, pack))
-        self.discard()
         return RunPack(pack, setting.object_class, tuple(self._frames))
+
+    def store(self, pack: RunPack) -> None:
+        """Put what `seal` made whole."""
+        self._spool.put(pack_name(self._setting.object_class, pack.pack))
 
     def discard(self) -> None:
         """Give the spool back."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 from cext import digest, runs, spans
-from engine.errors import BackupError, Corruption, NotFound
+from engine.errors import BackupError, Corruption, NotFound, Unsupported
 from engine.frame import open_frame
 from engine.keys import KeySet
 from engine.pack import (
@@ -19,8 +19,9 @@ from engine.pack import (
     DirectoryFrame,
     directory_position,
     open_directory,
+    salvage_frames,
 )
-from engine.seal import HEADER_BYTES, ObjectClass, frame_cipher
+from engine.seal import HEADER_BYTES, ObjectClass, decode_header, frame_cipher
 from repository.blobstore.protocol import BlobStore
 from repository.layout import parse_pack_name
 
@@ -71,6 +72,27 @@ class PackCheck:
         except BackupError as error:
             findings.errors.append(error)
         return findings
+
+    def salvage(self, name: str) -> tuple[DirectoryFrame, ...]:
+        """The sound frames that salvage points list, of a pack whose directory does not open; none if its header is damaged."""
+        object_class, _ = parse_pack_name(name)
+        try:
+            stored = memoryview(self._store.get(name))
+            header = decode_header(bytes(stored[:HEADER_BYTES]), object_class, self._repository)
+            listed = list(salvage_frames(self._keys, header, stored))
+        except (Corruption, NotFound, Unsupported):
+            return ()
+        return tuple(frame for frame in listed if self._is_sound(frame, stored, object_class))
+
+    def _is_sound(
+        self, frame: DirectoryFrame, stored: memoryview, object_class: ObjectClass
+    ) -> bool:
+        start = frame.info.offset
+        try:
+            self._frame(frame, stored[start : start + frame.info.stored_bytes], object_class)
+        except (Corruption, Unsupported):
+            return False
+        return True
 
     def _directory(self, name: str, findings: PackFindings) -> Directory:
         object_class, _ = parse_pack_name(name)

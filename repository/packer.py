@@ -2,12 +2,14 @@
 Chunks to stored packs: group, compress and seal on every core, store in order.
 
 Frames are compressed and sealed by the workers, and taken in order by one I/O thread, which writes them into the open pack
-while another one hashes what was written. At most FRAMES_IN_FLIGHT_MAX frames are held in memory before they are sealed. A
-failure is kept and raised at the next call: nothing is half stored, because a pack has no name before it is whole.
+while another one hashes what was written. At most FRAMES_IN_FLIGHT_MAX frames are held in memory before they are sealed. Whole
+packs are sent to a store behind a network while the next one grows. A failure is kept and raised at the next call: nothing is
+half stored, because a pack has no name before it is whole.
 """
 
 import threading
 from array import array
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +33,7 @@ from repository.ambient import cores
 from repository.open_pack import OpenPack, PackSetting
 
 FRAMES_IN_FLIGHT_MAX = 16
+SENDS_AT_ONCE_MAX = 4  # whole packs on their way to a store behind a network; each lies in the temporary folder until then
 _TARGETS = {
     ObjectClass.DATA_PACK: DATA_PACK_BYTES_TARGET,
     ObjectClass.METADATA_PACK: METADATA_PACK_BYTES_TARGET,
@@ -55,6 +58,9 @@ class Packer:
         self._target = _TARGETS[setting.object_class]
         self._workers = ThreadPoolExecutor(cores(), "compress")
         self._io = ThreadPoolExecutor(1, "pack")
+        self._sends_at_once = min(setting.store.calls_at_once(), SENDS_AT_ONCE_MAX)
+        self._senders = ThreadPoolExecutor(self._sends_at_once, "send-pack")
+        self._sent: deque[Future[tuple[RunPack, int]]] = deque()  # under way, in order
         self._in_flight = threading.BoundedSemaphore(FRAMES_IN_FLIGHT_MAX)
         self._own = threading.local()  # of each worker: its compressor
         self._pack: OpenPack | None = None
@@ -149,12 +155,31 @@ class Packer:
 
     def _close_pack(self) -> None:
         pack, self._pack = self._pack, None
-        if pack is not None:
-            try:
-                self._stored.append(pack.close())
-                self.bytes_stored += pack.size
-            finally:
-                pack.discard()
+        if pack is None:
+            return
+        try:
+            whole = pack.seal()
+        except BaseException:
+            pack.discard()
+            raise
+        if self._sends_at_once == 1:  # nothing is waited for: the order of operations stays
+            self._note_stored(self._store(pack, whole))
+            return
+        self._sent.append(self._senders.submit(self._store, pack, whole))
+        if len(self._sent) > self._sends_at_once:
+            self._note_stored(self._sent.popleft().result())
+
+    def _store(self, pack: OpenPack, whole: RunPack) -> tuple[RunPack, int]:
+        try:
+            pack.store(whole)
+        finally:
+            pack.discard()
+        return whole, pack.size
+
+    def _note_stored(self, stored: tuple[RunPack, int]) -> None:
+        pack, size = stored
+        self._stored.append(pack)
+        self.bytes_stored += size
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, BackupError):
@@ -175,14 +200,17 @@ class Packer:
         try:
             if self._failure is None:
                 self._close_pack()
+            while self._sent:
+                self._note_stored(self._sent.popleft().result())
         except BaseException as error:  # noqa: BLE001 - raised again by the next call
             self._failure = error
 
     def close(self) -> None:
         """Stop the threads; what was not flushed is dropped."""
-        self._workers.shutdown(cancel_futures=False)
-        self._io.shutdown()
+        self._io.shutdown()  # first: it gives work to the others
+        self._workers.shutdown()
         self._hashing.shutdown()
+        self._senders.shutdown()
         if self._pack is not None:
             self._pack.discard()
             self._pack = None

@@ -8,9 +8,11 @@ or not yet committed is shown as well, as far as it is there. What this machine 
 
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace as replaced
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -18,7 +20,7 @@ from engine.commit import GENERATION_ZERO
 from engine.errors import Corruption, NotFound, Unsupported, UsageError
 from engine.manifest import PointForm
 from engine.run import decode_run
-from repository.blobstore.asof import AsOfStore
+from repository.blobstore.asof import AsOfStore, not_written
 from repository.blobstore.locks import lock_store
 from repository.blobstore.protocol import BlobStore
 from repository.keyring import Keyring
@@ -26,7 +28,7 @@ from repository.layout import MANIFESTS, PACKS, POINTS, RUNS, pack_name
 from repository.points import Damaged, in_order
 from repository.repository import Repository, open_keys
 from repository.settings import ConfigForm, Places
-from repository.state import State, read_state, state_of
+from repository.state import State, newest_generation, state_of
 from repository.unlocking import Credential
 
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -57,9 +59,17 @@ class PastRepository(Repository):
         found = self.read_points(self.state.points, {} if damaged is None else damaged)
         return in_order(found.values())
 
+    def write_session(self, identity: str | None = None) -> NoReturn:
+        """Denied(store-past)."""
+        raise not_written(self.store.describe())
+
+    def lost_cells(self, listed: Iterable[str]) -> dict[str, int]:
+        """None: nothing of this state rests on cells."""
+        return {}
+
     def _read_state(self) -> State:
         try:
-            generation = read_state(self.store, self.keys, self.uuid).generation
+            generation = newest_generation(self.store, self.keys, self.uuid)
         except (Corruption, NotFound, Unsupported, UsageError):
             generation = GENERATION_ZERO  # somebody changed what nothing locks
         names = {prefix: self._named(prefix, form) for prefix, form in _FORMS.items()}

@@ -22,6 +22,8 @@ from engine.keys import KeySet
 from engine.parts import REFERENCE_BYTES, Part
 from engine.recipe import stream_content, text_bytes
 from engine.seal import ObjectClass, frame_cipher
+from repository import ambient
+from repository.blobstore.blocks import Blocks
 from repository.blobstore.protocol import BlobStore
 from repository.index import NOT_FOUND, Found, FramePlace, Index, Usable
 from repository.layout import pack_name
@@ -74,7 +76,8 @@ class Reader:
         renew: Callable[[], bool] = lambda: False,
         whole: Callable[[], Usable | None] = lambda: None,
     ) -> None:
-        self._store = store
+        is_near = store.calls_at_once() == 1
+        self._store = store if is_near else Blocks(store, ambient.temporary_folder())
         self._whole = whole
         self._renew = renew
         self._keys = keys
@@ -189,7 +192,7 @@ class Reader:
                     self._cache.move_to_end(key)
                     held[key] = plain
         wanted = [place for place in places if (place.pack, place.info.offset) not in held]
-        for near in _ranges(wanted):
+        for near in near_frames(wanted):
             for place, plain in self._load(near):
                 held[place.pack, place.info.offset] = plain
                 self._keep((place.pack, place.info.offset), plain)
@@ -220,6 +223,8 @@ class Reader:
                 pack=pack,
             ) from error
         except Corruption as error:
+            if isinstance(self._store, Blocks):
+                self._store.forget(name)
             raise Corruption(
                 f"pack {pack[:16]} is damaged: `strongroom repo verify --read-data` lists what is affected",
                 code="pack-corrupt",
@@ -236,7 +241,7 @@ class Reader:
         return frame_cipher(self._keys, object_class, epoch, salt)
 
 
-def _ranges(places: Sequence[FramePlace]) -> Iterator[list[FramePlace]]:
+def near_frames(places: Sequence[FramePlace]) -> Iterator[list[FramePlace]]:
     """Frames in groups that one request reads: of one pack, small gaps, bounded."""
     group: list[FramePlace] = []
     for place in places:

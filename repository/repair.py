@@ -2,10 +2,10 @@
 Repair: what is damaged is put back byte for byte, made again from what proves it, or marked so that nobody relies on it.
 
 In this order, for each object: read it again, make it good by its parity, take it from another repository (a copy of this
-one). The proof is the name where that is the hash of the bytes, else the parity and later the seal. Runs that stay lost are
-made again from the directories of packs and named by a new generation. A pack that stays damaged stays where it is, because
-its sound frames can still be read, and is marked: other locations of its chunks are preferred, and the next backup stores
-what it still finds at its source. Nothing is ever deleted here.
+one). The proof is the name where that is the hash of the bytes, else the parity, and for what comes from elsewhere the
+seal. Runs that stay lost are made again from the directories of packs and named by a new generation. A pack that stays
+damaged stays where it is, because its sound frames can still be read, and is marked: other locations of its chunks are
+preferred, and the next backup stores what it still finds at its source. Nothing is ever deleted here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,17 +16,28 @@ import msgspec
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.errors import Conflict, Corruption, Denied, NotFound, Unavailable
+from engine.errors import (
+    Conflict,
+    Corruption,
+    Denied,
+    NotFound,
+    Unavailable,
+    Unsupported,
+    UsageError,
+)
+from engine.keys import KeySet
 from engine.pack import TRAILER_BYTES
 from engine.parity import repaired
 from engine.run import RunPack, encode_run, split_packs
-from engine.seal import ObjectClass
+from engine.seal import ObjectClass, open_object
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
 from repository.forgets import PUBLISH_ATTEMPTS_MAX, publish
+from repository.immutability import locking_store
 from repository.keyring import ring_problems
 from repository.layout import (
     CELLS,
+    CONFIG,
     DAMAGED,
     FORGETS,
     GENERATIONS,
@@ -41,10 +52,10 @@ from repository.layout import (
 )
 from repository.ledger import Level
 from repository.packcheck import PackCheck
-from repository.repository import Repository, open_on
+from repository.repository import Repository, open_keys, open_on
 from repository.scrub import is_named_by_hash, is_sound
-from repository.settings import Places
-from repository.state import damaged_packs, newest_generation, read_cells, state_of
+from repository.settings import ConfigForm, Places, read_config
+from repository.state import damaged_packs, read_cells, state_of
 from repository.unlocking import Credential
 from repository.verify import VerifyReport
 
@@ -88,12 +99,48 @@ class RepairReport:
         return bool(self.repaired or self.runs_lost or self.marked or self.unmarked)
 
 
-class Mender:
-    """Puts single objects back. Needs no key."""
+Opens = Callable[
+    [str, bytes], bool
+]  # whether what is stored under a name opens there under its seal
+_SEALED = {
+    POINTS: ObjectClass.POINT,
+    GENERATIONS: ObjectClass.GENERATION,
+    FORGETS: ObjectClass.FORGET,
+}
 
-    def __init__(self, store: BlobStore, others: Sequence[BlobStore], report: RepairReport) -> None:
+
+def opens_with(keys: KeySet, repository: bytes) -> Opens:
+    """Proof of the objects whose names say nothing of their bytes, cells apart."""
+
+    def opens(name: str, stored: bytes) -> bool:
+        object_class = _SEALED[name.partition("/")[0] + "/"]
+        try:
+            open_object(keys, object_class, repository, stored, name)
+        except (Corruption, Unsupported):
+            return False
+        return True
+
+    return opens
+
+
+class Mender:
+    """
+    Puts single objects back.
+
+    Args:
+        opens: proof of what comes from another repository and is not named by its hash; without it nothing of that kind does.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        others: Sequence[BlobStore],
+        report: RepairReport,
+        opens: Opens = lambda name, stored: False,
+    ) -> None:
         self._store = store
         self._others = others
+        self._opens = opens
         self.report = report
 
     def small_objects(self, progress: Progress) -> list[str]:
@@ -168,7 +215,7 @@ class Mender:
                 found = other.get(name)
             except NotFound:
                 continue
-            if is_sound(name, found):
+            if is_sound(name, found) and (is_named_by_hash(name) or self._opens(name, found)):
                 return found, COPY
         return None, ""
 
@@ -177,12 +224,13 @@ def mend_small_objects(
     store: BlobStore,
     others: Sequence[BlobStore] = (),
     *,
+    opens: Opens = lambda name, stored: False,
     dry_run: bool = False,
     progress: Progress = lambda done, todo: None,
 ) -> RepairReport:
-    """First step: everything but packs, so that the repository opens."""
+    """First step: everything but packs, so that the repository opens. `opens`: see Mender."""
     report = RepairReport(dry_run)
-    report.lost = Mender(store, others, report).small_objects(progress)
+    report.lost = Mender(store, others, report, opens).small_objects(progress)
     return report
 
 
@@ -199,9 +247,21 @@ def verify_and_repair(
     """
     All steps, around a verification: what was repaired, and what a verification says after it.
 
-    Without the second: a dry run, of a repository that does not open before it is repaired.
+    Without the second: a dry run, of a repository that does not open before it is repaired. What is put back or made is
+    locked where the repository's objects are.
+
+    Raises: UsageError(copy-foreign): one of `others` is no copy of this repository. As of `open_keys`.
     """
-    report = mend_small_objects(store, others, dry_run=dry_run, progress=progress)
+    config, keyring = open_keys(store, credential, places)
+    for other in others:
+        _require_copy(other, config)
+    report = mend_small_objects(
+        locking_store(store, config, keyring.keys),
+        others,
+        opens=opens_with(keyring.keys, bytes.fromhex(config.repository)),
+        dry_run=dry_run,
+        progress=progress,
+    )
     try:
         opened = open_on(store, credential, places, lenient=True)
     except Corruption:
@@ -217,11 +277,20 @@ def verify_and_repair(
     return report, found
 
 
+def _require_copy(other: BlobStore, config: ConfigForm) -> None:
+    found = read_config(other.get(CONFIG), other.describe())
+    if found.repository != config.repository:
+        raise UsageError(
+            f"{other.describe()} is another repository: --from takes a copy of the files of this one",
+            code="copy-foreign",
+        )
+
+
 def repair_runs(
     repository: Repository, report: RepairReport, others: Sequence[BlobStore] = ()
 ) -> None:
     """Second step: the runs that a lenient opening passed over, put back from a copy or made again from packs."""
-    mender = Mender(repository.store, others, report)
+    mender = _mender(repository, others, report)
     lost = {run for run in repository.lost_runs if not mender.mend(run_name(run))}
     report.lost = [name for name in report.lost if not name.startswith(RUNS)]
     if lost:
@@ -243,7 +312,7 @@ def repair(
     Args:
         suspects: names of objects that a verification found fault with. report: is added to.
     """
-    mender = Mender(repository.store, others, report)
+    mender = _mender(repository, others, report)
     marked = damaged_packs(repository.store)
     names = set(suspects)
     packs = sorted({*(name for name in names if name.startswith(PACKS)), *marked})
@@ -259,6 +328,10 @@ def repair(
             report.lost.append(name)
 
 
+def _mender(repository: Repository, others: Sequence[BlobStore], report: RepairReport) -> Mender:
+    return Mender(repository.store, others, report, opens_with(repository.keys, repository.uuid))
+
+
 def _settle(
     store: BlobStore, name: str, mender: Mender, marked: frozenset[str], report: RepairReport
 ) -> None:
@@ -267,12 +340,18 @@ def _settle(
     if sound and name in marked:
         _unmark(store, name, report)
     elif not sound and name not in marked:
-        if not report.dry_run:
-            mark = msgspec.json.encode({"found_at": ambient.now()})
-            try:
-                store.put_new(DAMAGED + name, mark)
-            except Conflict:
-                return
+        mark_damaged(store, name, report)
+
+
+def mark_damaged(store: BlobStore, name: str, report: RepairReport) -> None:
+    """Mark a pack, unless it is marked already or this is a dry run."""
+    if not report.dry_run:
+        mark = msgspec.json.encode({"found_at": ambient.now()})
+        try:
+            store.put_new(DAMAGED + name, mark)
+        except Conflict:
+            return
+    if name not in report.marked:
         report.marked.append(name)
 
 
@@ -285,9 +364,11 @@ def _unmark(store: BlobStore, name: str, report: RepairReport) -> None:
 # -- runs ------------------------------------------------------------------------------------------
 
 
-def packs_not_indexed(repository: Repository, mender: "Mender | None" = None) -> list[RunPack]:
+def packs_not_indexed(repository: Repository, mender: Mender) -> list[RunPack]:
     """
     Packs that hold chunks in no readable run, from their authenticated directories; dead ones are not looked at.
+
+    Of a pack whose directory stays damaged the sound frames that its salvage points list; it is marked.
 
     Args:
         mender: puts back packs whose directory does not open.
@@ -299,13 +380,14 @@ def packs_not_indexed(repository: Repository, mender: "Mender | None" = None) ->
             continue
         object_class, pack = parse_pack_name(blob.name)
         directory = check.check(blob.name, blob.size, scrub=False, decode=False).directory
-        if directory is None and mender is not None and mender.mend(blob.name):
+        if directory is None and mender.mend(blob.name):
             directory = check.check(blob.name, blob.size, scrub=False, decode=False).directory
-        if directory is None:
-            continue
-        ids = runs.gather_ids(b"".join(frame.refs for frame in directory.frames))
+        frames = check.salvage(blob.name) if directory is None else directory.frames
+        ids = runs.gather_ids(b"".join(frame.refs for frame in frames))
         if repository.index.absent(ids):
-            found.append(RunPack(pack, object_class, directory.frames))
+            if directory is None:
+                mark_damaged(repository.store, blob.name, mender.report)
+            found.append(RunPack(pack, object_class, frames))
     return found
 
 
@@ -343,7 +425,7 @@ def publish_runs(repository: Repository, lost: set[str], made: Sequence[str], nu
     """
     store, keys, uuid = repository.store, repository.keys, repository.uuid
     cells = read_cells(store, keys, uuid)
-    generation = newest_generation(store, keys, uuid, repository.seen_generation)
+    generation = repository.newest_generation()
     if generation.number != number:
         return False
     state = state_of(cells, generation, frozenset())

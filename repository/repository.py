@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Self
 from blake3 import blake3
 
 from engine.collection import View, kept_points
+from engine.commit import GenerationForm
 from engine.errors import BackupError, Conflict, Corruption, NotFound
 from engine.ids import WriterId, writer_id
 from engine.keys import SALT_BYTES, KdfCost
@@ -27,11 +28,12 @@ from repository import ambient
 from repository.blobstore.addresses import create_store, open_store
 from repository.blobstore.ahead import ahead
 from repository.blobstore.protocol import BlobStore
+from repository.cellcheck import CellCheck
 from repository.entries import Entries, Entry
 from repository.immutability import immutability_of, require_kept, require_lockable
 from repository.index import Index
 from repository.keyring import Keyring, found_ring, new_key_set, open_keyring, ring_name
-from repository.layout import CONFIG, PROBE, manifest_name, parse_pack_name, run_name
+from repository.layout import CONFIG, PROBE, RUNS, manifest_name, parse_pack_name, run_name
 from repository.points import Damaged, PointDraft, in_order, read_points, resolve_point
 from repository.reader import Reader
 from repository.settings import (
@@ -44,7 +46,15 @@ from repository.settings import (
     new_config,
     read_config,
 )
-from repository.state import State, Usable, read_forgets, read_state
+from repository.state import (
+    State,
+    Usable,
+    damaged_packs,
+    newest_generation,
+    read_cells,
+    read_forgets,
+    state_of,
+)
 from repository.unlocking import Credential, check_passphrase, passphrase_key
 from repository.witness import Witness, state_unusable
 
@@ -60,6 +70,7 @@ if TYPE_CHECKING:
 
 REFRESH_ATTEMPTS_MAX = 5
 IDENTITIES_MAX = 64
+RUN_AHEAD_BYTES_MAX = 4 * 1024 * 1024  # stored; larger runs are read one by one
 
 
 class Repository:
@@ -133,7 +144,7 @@ class Repository:
                 state = self._read_state()
                 try:
                     apart = [parse_pack_name(name)[1] for name in state.damaged]
-                    self.index.sync(self._readable(state.runs), self.load_run, apart)
+                    self.index.sync(self._readable(state.runs), self.load_runs, apart)
                     self._take_manifests(state, last_attempt=attempt == REFRESH_ATTEMPTS_MAX)
                     break
                 except NotFound as error:
@@ -145,7 +156,17 @@ class Repository:
             return state
 
     def _read_state(self) -> State:
-        return read_state(self.store, self.keys, self.uuid, self._witness.generation)
+        cells = read_cells(self.store, self.keys, self.uuid)  # before the generation
+        return state_of(cells, self.newest_generation(), damaged_packs(self.store))
+
+    def newest_generation(self) -> GenerationForm:
+        """The newest generation. Corruption(store-rolled-back) if this machine has seen a newer one."""
+        try:
+            return newest_generation(self.store, self.keys, self.uuid, self._witness.generation)
+        except Corruption as error:
+            if error.code == "store-rolled-back":
+                raise self._witness.rolled_back() from error
+            raise
 
     def _readable(self, runs: Sequence[str]) -> Sequence[str]:
         """The runs to take in: of a lenient opening those that can be read, the others are put into `lost_runs`."""
@@ -198,6 +219,16 @@ class Repository:
         """Plain bytes of an index run. NotFound, Corruption."""
         return self._load_sealed(ObjectClass.RUN, run_name(run))
 
+    def load_runs(self, runs: Sequence[str]) -> Iterator[bytes]:
+        """Plain bytes of runs, in order; of many behind a network the small ones are read ahead. NotFound, Corruption."""
+        early: set[str] = set()
+        if len(runs) > self.store.calls_at_once() > 1:
+            sizes = {blob.name: blob.size for blob in self.store.list(RUNS)}
+            early = {run for run in runs if sizes.get(run_name(run), 0) <= RUN_AHEAD_BYTES_MAX}
+        taken = ahead(self.store, self.load_run, (run for run in runs if run in early))
+        for run in runs:
+            yield next(taken)[1]() if run in early else self.load_run(run)
+
     def store_sealed(
         self, object_class: ObjectClass, plain: bytes, name: Callable[[str], str]
     ) -> str:
@@ -208,15 +239,16 @@ class Repository:
         self.store.put_new(name(made), stored)
         return made
 
-    @property
-    def seen_generation(self) -> int:
-        """The highest generation number that this machine has seen."""
-        return self._witness.generation
-
     def load_manifest(self, manifest: str) -> ManifestForm:
         """Read and check one manifest."""
         plain = self._load_sealed(ObjectClass.MANIFEST, manifest_name(manifest))
         return decode_manifest(plain, self.id, self.keys.signing_seed)
+
+    def lost_cells(self, listed: Iterable[str]) -> dict[str, int]:
+        """Writers whose cells are lost, and turns that they had, as far as the names `listed` show. See `CellCheck.lost`."""
+        state = self.state
+        check = CellCheck(self)
+        return check.lost(state.cells, state.generation, self.entries.manifests, listed)
 
     def named_entry(self, ref: EntryRef) -> Entry:
         """

@@ -3,9 +3,9 @@ Salvage: a repository whose cells, generations or runs are lost, from what is le
 
 Everything that opens and is signed counts: the newest generation that can be read, the cells, and besides what these name every
 manifest and restore point there is. The index is made anew from the authenticated directories of the packs. All of it is
-named by a new generation above every number seen, and writers whose cells are lost get cells above every turn seen, so that
-no turn occurs twice. What the state names already stays named; nothing is deleted. What was dropped and not yet deleted comes
-back where the generation that dropped it is lost.
+named by a new generation above every number seen, and writers whose cells are lost or behind get cells above every turn
+seen, so that no turn occurs twice. What the state names already stays named; nothing is deleted. What was dropped and not yet
+deleted comes back where the generation that dropped it is lost.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.commit import GENERATION_ZERO, CellForm, GenerationForm, encode
+from engine.commit import GENERATION_ZERO, CellForm, GenerationForm, cells_behind, encode
 from engine.errors import BackupError, Conflict, Corruption, NotFound, Unsupported, UsageError
 from engine.ids import WriterId
 from engine.keys import SALT_BYTES, KeySet
@@ -27,6 +27,7 @@ from engine.run import RunPack, decode_run, encode_run, split_packs
 from engine.seal import ObjectClass, open_object, seal_object
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
+from repository.immutability import locking_store
 from repository.index import Index
 from repository.layout import (
     CELLS,
@@ -46,7 +47,7 @@ from repository.layout import (
 )
 from repository.packcheck import PackCheck
 from repository.points import Damaged, in_order, read_points
-from repository.repair import mend_small_objects
+from repository.repair import RepairReport, mark_damaged, mend_small_objects
 from repository.repository import open_keys, open_on
 from repository.settings import Places
 from repository.state import State, read_cell, read_generation, state_of
@@ -105,6 +106,7 @@ def salvage(
             "such as the work of a writer whose cell is lost",
             code="salvage-unneeded",
         )
+    store = locking_store(store, config, keyring.keys)
     if not dry_run:
         mend_small_objects(store)
     scratch = places.cache_dir / config.repository / f"salvage-{ambient.random_bytes(8).hex()}"
@@ -156,7 +158,7 @@ class _Salvage:
         made = {run: encode_run(group) for run, group in enumerate(split_packs(packs))}
         self._index.sync(
             [*readable, *(f"{run:064x}" for run in made)],
-            lambda name: made[int(name, 16)] if int(name, 16) in made else self._load_run(name),
+            lambda names: (made.get(int(name, 16)) or self._load_run(name) for name in names),
         )
         report.packs_taken_in, report.chunks = len(packs), self._index.count()
         manifests = self._manifests(state)
@@ -169,6 +171,10 @@ class _Salvage:
         report.listing = in_order(points.values())
         if not dry_run:
             runs_made = [self._store_run(plain) for plain in made.values()]
+            for pack in packs:
+                name = pack_name(pack.object_class, pack.pack)
+                if name in report.damaged:
+                    mark_damaged(self._store, name, RepairReport())
             self._make_cells(cells)
             live = Live(
                 tuple(dict.fromkeys([*state.manifests, *manifests])),
@@ -238,8 +244,8 @@ class _Salvage:
         return readable
 
     def _packs_beside(self, readable: list[str], dead: Collection[str]) -> list[RunPack]:
-        """Packs that hold chunks which no readable run names."""
-        self._index.sync(readable, self._load_run)
+        """Packs that hold chunks which no readable run names; of a damaged one what its salvage points list."""
+        self._index.sync(readable, lambda names: map(self._load_run, names))
         check = PackCheck(self._store, self._keys, self._uuid)
         blobs = [blob for blob in self._store.list(PACKS) if blob.name not in dead]
         found = []
@@ -249,8 +255,9 @@ class _Salvage:
             self._progress(number + 1, len(blobs))
             if findings.directory is None:
                 self._report.damaged[blob.name] = findings.errors[0].message
-                continue
-            frames = findings.directory.frames
+                frames = check.salvage(blob.name)
+            else:
+                frames = findings.directory.frames
             ids = runs.gather_ids(b"".join(frame.refs for frame in frames))
             if self._index.absent(ids):
                 found.append(RunPack(pack, object_class, frames))
@@ -296,12 +303,13 @@ class _Salvage:
         return made
 
     def _make_cells(self, cells: dict[str, CellForm]) -> None:
-        """A writer that is known and has no cell, or an unreadable one, gets one above every turn of its that was seen."""
-        for writer, turn in sorted(self._turns.items()):
-            if writer in cells:
-                continue
+        """A writer whose cell is lost, unreadable or behind gets one above every turn of its that was seen."""
+        for writer in cells_behind(cells, self._turns):
             name = cell_name(WriterId(writer))
-            form = CellForm(writer, turn + 1, "idle", ())
+            form = CellForm(writer, self._turns[writer] + 1, "idle", ())
+            if old := cells.get(writer):  # its commits count until the new generation folds them
+                state = "closed" if old.state == "closed" else "idle"
+                form = msgspec.structs.replace(form, state=state, commits=old.commits)
             try:
                 _, tag = self._store.get_tagged(name)
             except NotFound:

@@ -47,6 +47,7 @@ from engine.seal import ObjectClass, open_object, seal_object
 from engine.version import FORMAT_VERSION
 from repository import ambient
 from repository.catalogs import WALK_COLUMNS, Catalog, merged_part
+from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure
 from repository.layout import cell_name, manifest_name, pack_name, run_name
@@ -116,7 +117,12 @@ class WriteSession:
     # -- turns -----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Swap the cell to the next active turn, then read what counts."""
+        """
+        Swap the cell to the next active turn, then read what counts.
+
+        A cell behind its watermark, as after a copy of the repository, shows only then: it begins again, above. Where it
+        names less than there is it must not: that would hide that the cell is lost.
+        """
         store, name = self._repository.store, cell_name(self._writer)
         try:
             stored, self._tag = store.get_tagged(name)
@@ -124,11 +130,28 @@ class WriteSession:
             before: CellForm | None = protocol.decode_cell(plain, self._writer)
         except NotFound:
             before = None
-        watermark = self._repository.state.generation.watermarks.get(self._writer, 0)
-        self._swap(protocol.begin(before, self._writer, watermark))
-        self._begun = self._begun_before = self._decided = (
-            self._repository.refresh().generation.number
-        )
+        if before is None or before.turn < self._watermark:
+            self._require_nothing_lost()
+        begun = protocol.begin(before, self._writer, self._watermark)
+        self._swap(begun)
+        generation = self._repository.refresh().generation
+        if self._watermark >= begun.turn:
+            self._begin()
+            return
+        self._begun = self._begun_before = self._decided = generation.number
+
+    @property
+    def _watermark(self) -> int:
+        """Highest turn of this writer that was folded, as far as known."""
+        return self._repository.state.generation.watermarks.get(self._writer, 0)
+
+    def _require_nothing_lost(self) -> None:
+        """Corruption(cell-missing) if manifests show turns above the watermark that the cell does not know of."""
+        check = CellCheck(self._repository)
+        if check.lost_turn(self._writer) > self._watermark:
+            self._repository.refresh()
+            if (turn := check.lost_turn(self._writer)) > self._watermark:
+                raise lost_cell(self._writer, turn)
 
     @property
     def writer(self) -> WriterId:
@@ -147,7 +170,7 @@ class WriteSession:
                 self._tag = self._repository.store.replace(name, stored, self._tag)
                 break
             except (Conflict, Unavailable) as error:
-                if self._arrived(name, stored, committed, error):
+                if self._arrived(cell, stored, committed, error):
                     break
                 if attempt == COMMIT_ATTEMPTS_MAX or getattr(error, "code", "") == "store-full":
                     raise
@@ -155,7 +178,7 @@ class WriteSession:
 
     def _arrived(
         self,
-        name: str,
+        cell: CellForm,
         stored: bytes,
         committed: CommitForm | None,
         error: Conflict | Unavailable,
@@ -163,14 +186,17 @@ class WriteSession:
         """
         Settle a lost answer by the cell itself: True if the swap was done, False if it may be sent again.
 
-        Raises: Fenced if the cell went on without it; what reading the cell fails with.
+        Raises: Fenced if the cell went on without it; Corruption(cell-missing) if it is gone; what reading it fails with.
         """
+        name = cell_name(self._writer)
         try:
             found, tag = self._repository.store.get_tagged(name)
         except NotFound:
             if self._tag is None and isinstance(error, Unavailable):
                 return False
-            raise error from None
+            if self._tag is None:
+                raise error from None
+            raise lost_cell(self._writer, cell.turn) from error
         if found == stored:
             self._tag = tag
             return True
@@ -407,8 +433,7 @@ class WriteSession:
         cell = self._cell
         assert cell is not None
         made = CommitForm(cell.turn, manifest, runs, points)
-        watermark = self._repository.state.generation.watermarks.get(self._writer, 0)
-        self._swap(protocol.commit(cell, made, watermark, go_on=True), made)
+        self._swap(protocol.commit(cell, made, self._watermark, go_on=True), made)
         self._begun_before, self._begun = self._begun, self._repository.refresh().generation.number
         self._intake.committed()
 

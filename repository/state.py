@@ -5,8 +5,9 @@ Order matters (docs/format.md, "Commit"): cells first, then the newest generatio
 round a commit folded in between would be missed.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from engine.commit import (
@@ -78,13 +79,6 @@ class State:
         return name not in held.condemned and name not in held.dead and name not in self.damaged
 
 
-def read_state(store: BlobStore, keys: KeySet, repository: bytes, known: int = 0) -> State:
-    """Read cells, then the newest generation; `known` is the highest generation number seen before."""
-    cells = read_cells(store, keys, repository)
-    generation = newest_generation(store, keys, repository, known)
-    return state_of(cells, generation, damaged_packs(store))
-
-
 def damaged_packs(store: BlobStore) -> frozenset[str]:
     """Names of the packs that are marked as damaged; other objects there mean nothing."""
     marked = (blob.name.removeprefix(DAMAGED) for blob in store.list(DAMAGED))
@@ -128,10 +122,24 @@ def read_cell(
 def newest_generation(
     store: BlobStore, keys: KeySet, repository: bytes, known: int = 0
 ) -> GenerationForm:
-    """The generation with the highest number: listed, known or found by asking for the next one."""
+    """
+    The generation with the highest number: listed, known or found by asking for the next one.
+
+    Raises: Corruption(store-rolled-back): the known one is gone, and no higher one is there.
+    """
     listed = [generation_number(blob.name) for blob in store.list(GENERATIONS)]
     number = max([known, *listed])
-    newest = GENERATION_ZERO if number == 0 else read_generation(store, keys, repository, number)
+    try:
+        newest = (
+            GENERATION_ZERO if number == 0 else read_generation(store, keys, repository, number)
+        )
+    except NotFound as error:
+        if number in listed:
+            raise
+        raise Corruption(
+            f"gc/{number}, which this machine has seen, is gone: the store was rolled back or restored from a copy",
+            code="store-rolled-back",
+        ) from error
     while True:
         try:
             newest = read_generation(store, keys, repository, newest.number + 1)
@@ -143,6 +151,12 @@ def newest_generation(
             code="generation-missing",
         )
     return newest
+
+
+def missing_generations(names: Iterable[str]) -> list[range]:
+    """Numbers below the highest generation among object names that no generation has: there must be none."""
+    numbers = [0, *sorted(generation_number(n) for n in names if n.startswith(GENERATIONS))]
+    return [range(a + 1, b) for a, b in itertools.pairwise(numbers) if b > a + 1]
 
 
 def read_generation(

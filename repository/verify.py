@@ -1,7 +1,7 @@
 """
 Verification, from cheap to deep.
 
-listing    everything that the state names is there
+listing    everything that the state names is there, and so are the cells of whoever wrote
 directory  and every pack's header, trailer and directory open, and say what the runs say
 scrub      and the stored bytes of every object are those its name says (needs no key)
 read       and every chunk decodes to its id, every catalog and checkpoint is whole, every part has all its chunks
@@ -12,7 +12,7 @@ looks into those packs alone whose turn it is.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING
 from cext import runs
 from engine.catalog import decode_parts
 from engine.collection import point_id
-from engine.errors import BackupError, NotFound
-from engine.ids import CHUNK_ID_BYTES, ObjectId
+from engine.errors import BackupError, Corruption, NotFound, Unsupported, UsageError
+from engine.ids import CHUNK_ID_BYTES, ObjectId, WriterId
 from engine.manifest import EntryRef, part_from
 from engine.pack import Directory
 from engine.parity import unprotected
 from engine.parts import Part
 from engine.seal import ObjectClass
 from repository import ambient
-from repository.ambient import cores
+from repository.blobstore.ahead import workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
+from repository.cellcheck import lost_cell
 from repository.drill import DrillReport, drill
 from repository.entries import Entry
 from repository.index import NOT_FOUND
@@ -44,6 +45,8 @@ from repository.layout import (
     PACKS,
     POINTS,
     RUNS,
+    cell_name,
+    generation_name,
     manifest_name,
     pack_name,
     parse_pack_name,
@@ -54,6 +57,7 @@ from repository.ledger import LEVELS, Ledger, Level, Rolling
 from repository.packcheck import PackCheck, PackFindings
 from repository.points import Damaged
 from repository.scrub import intact
+from repository.state import missing_generations
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -181,15 +185,16 @@ class _Verifier:
             self._scrub_unnamed(set(packs))
         self._points()
         self._entries()
+        self._lost_cells()
         if self._reaches("drill"):
-            report.drill = drill(repository, _newest(repository), everything=everything)
+            report.drill = drill(repository, repository.entries.newest(), everything=everything)
         report.packs = len(packs)
         report.chunks = repository.index.count()
         report.affected += map(str, report.lost)
         return report
 
     def _named_objects(self) -> None:
-        """Keys, runs and manifests that the state names; refresh has opened runs and manifests once already."""
+        """Keys, generations, runs and manifests that the state names; refresh has opened runs and manifests once already."""
         state = self._repository.state
         names = [run_name(r) for r in state.runs] + [manifest_name(m) for m in state.manifests]
         for name in names:
@@ -205,6 +210,12 @@ class _Verifier:
         self._report.unreferenced = sum(
             1 for n in self._sizes if n.startswith((RUNS, MANIFESTS)) and n not in named
         )
+        for gap in missing_generations(self._sizes):
+            error = NotFound(
+                f"of the generations {gap[0]} to {gap[-1]} none is there: `strongroom repo collect` closes the gap",
+                code="generation-missing",
+            )
+            self._report.add(generation_name(gap[0]), error)
         held = [name for name in self._sizes if name.startswith(KEYS)]
         for name, error in ring_problems(self._repository.store, held):
             self._report.add(name, error)
@@ -249,7 +260,7 @@ class _Verifier:
         return {name: count for name, count in packs.items() if name in held}
 
     def _look_into(self, packs: dict[str, int], rolling: Rolling | None) -> None:
-        """Check packs side by side, one on each core."""
+        """Check packs side by side."""
         check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
         scrub, decode = self._reaches("scrub"), self._reaches("read")
         level = self._report.level
@@ -264,7 +275,7 @@ class _Verifier:
         def look(name: str) -> PackFindings:
             return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
 
-        with ThreadPoolExecutor(cores(), "verify") as threads:
+        with ThreadPoolExecutor(workers(self._repository.store), "verify") as threads:
             for done, findings in enumerate(threads.map(look, chosen)):
                 is_sound = self._judge(findings, packs[findings.name])
                 (sound if is_sound else damaged).append(findings.name)
@@ -333,6 +344,48 @@ class _Verifier:
             for name in sorted(self._repository.state.damaged - told):
                 marked = NotFound("it could not be repaired", code="pack-corrupt")
                 self._report.add(name, marked)
+
+    def _lost_cells(self) -> None:
+        """A cell that is gone takes along what was committed in it: entries and points that nothing else names."""
+        repository, state = self._repository, self._repository.state
+        lost = repository.lost_cells(self._sizes)
+        for writer, turn in lost.items():
+            self._report.add(cell_name(WriterId(writer)), lost_cell(writer, turn))
+        if not lost:
+            return
+        gone = {*state.generation.condemned, *state.generation.dead}
+        gone |= {*map(point_name, state.points), *map(manifest_name, state.manifests)}
+        names = [name for name in self._sizes if name not in gone]
+        points_of: dict[EntryRef, list[str]] = {}
+        points = [name.removeprefix(POINTS) for name in names if name.startswith(POINTS)]
+        for point in repository.read_points(points, {}).values():
+            self._report.affected.append(f"restore point {point.id}: a lost cell named it")
+            self._report.points_affected.append(point.id)
+            for item in point.entries:
+                points_of.setdefault(item.entry, []).append(point.id)
+        for name in names:
+            if name.startswith(MANIFESTS):
+                self._lose(name.removeprefix(MANIFESTS), lost, points_of)
+        self._report.points_affected = sorted({*self._report.points_affected})
+
+    def _lose(
+        self, manifest: str, writers: Collection[str], points_of: dict[EntryRef, list[str]]
+    ) -> None:
+        """Name the entries of a manifest that nothing names, if its writer's cell is lost."""
+        with contextlib.suppress(Corruption, NotFound, Unsupported, UsageError):
+            form = self._repository.load_manifest(manifest)
+            if form.writer not in writers:
+                return
+            for number, entry in enumerate(form.entries):
+                having = tuple(sorted(points_of.get(EntryRef(manifest, number), ())))
+                lost = Lost(
+                    entry.object.name,
+                    entry.workload,
+                    form.created_at,
+                    having,
+                    f"the lost cell of {form.writer} named it",
+                )
+                self._report.lost.append(lost)
 
     def _broken(self, entry: Entry) -> tuple[str, tuple[str, ...]] | None:
         """Why an entry cannot be read in full, with the items that are lost, or None."""
@@ -412,13 +465,6 @@ class _Verifier:
             self._report.points_affected.append(point_id(name.removeprefix(POINTS)))
         held = {name for name in self._sizes if name.startswith(POINTS)}
         self._report.unreferenced += len(held - {point_name(p) for p in repository.state.points})
-
-
-def _newest(repository: "Repository") -> list[Entry]:
-    """The newest complete entry of every object and workload."""
-    keys = {(e.form.object.kind, e.form.object.id, e.form.workload) for e in repository.entries}
-    found = (repository.entries.newest_complete(*key) for key in sorted(keys))
-    return [entry for entry in found if entry is not None]
 
 
 def _ids(joined: bytes) -> set[bytes]:

@@ -52,11 +52,7 @@ class Witness:
             if writer not in state.cells or state.cells[writer].turn < turn
         ]
         if behind or state.generation.number < self._seen.generation:
-            raise Corruption(
-                "the store shows an older state than this machine has seen: it was rolled back or restored "
-                f"from a copy; if that was on purpose, delete {self._path}",
-                code="store-rolled-back",
-            )
+            raise self.rolled_back()
         turns = {writer: cell.turn for writer, cell in state.cells.items()}
         if turns != self._seen.turns or state.generation.number != self._seen.generation:
             self._seen = _Seen(state.generation.number, turns)
@@ -64,6 +60,14 @@ class Witness:
                 self._keep()
             except OSError as error:
                 raise state_unusable(self._path, error) from error
+
+    def rolled_back(self) -> Corruption:
+        """The error that says so, and which file to delete if it was on purpose."""
+        return Corruption(
+            "the store shows an older state than this machine has seen: it was rolled back or restored "
+            f"from a copy; if that was on purpose, delete {self._path}",
+            code="store-rolled-back",
+        )
 
     def _keep(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

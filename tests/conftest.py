@@ -1,3 +1,5 @@
+"""Fixtures that every test may ask for."""
+
 pytest_plugins = [
     "tests.fixtures.emulator",
     "tests.fixtures.content",

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msal
+from msal.exceptions import MsalError
 
 from engine.errors import BackupError, UsageError
 from proxy.graph.clouds import CLOUDS
@@ -202,6 +203,10 @@ def _guarded(work: Callable[[], Any]) -> Any:
         raise UsageError(
             "The sign-in service refused the authority, tenant or key of the organization.",
             code="organization-settings",
+        ) from error
+    except MsalError as error:  # a 5xx while an older token is renewed comes as an exception
+        raise GraphUnavailable(
+            "The sign-in service is not available.", code="graph-sign-in-unavailable"
         ) from error
     except (KeyError, TypeError) as error:
         raise GraphUnavailable(

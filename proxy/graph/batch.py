@@ -16,9 +16,10 @@ import msgspec
 
 from proxy.graph.errors import GraphUnavailable
 
-__all__ = ["BATCH_CALLS_MAX", "Answered", "decode_batch", "encode_batch"]
+__all__ = ["BATCH_CALLS_AT_ONCE", "BATCH_CALLS_MAX", "Answered", "decode_batch", "encode_batch"]
 
 BATCH_CALLS_MAX = 20
+BATCH_CALLS_AT_ONCE = 4  # of one mailbox: what Graph runs side by side
 
 
 @dataclass(frozen=True, slots=True)

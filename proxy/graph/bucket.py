@@ -105,6 +105,7 @@ class Bucket:
         self._partner = partner
         self._clock = partner.clock
         self._gate = asyncio.Semaphore(shape.calls)
+        self._several = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
         self._pace_s = 0.0
@@ -125,25 +126,41 @@ class Bucket:
         return not busy and self._clock.monotonic() > self.fenced_until
 
     @asynccontextmanager
-    async def admit(self, units: float, meter: Meter) -> AsyncIterator[Admission]:
-        """Wait for a turn, hold one of the gate's places for the block."""
-        async with self._gate:
+    async def admit(self, units: float, meter: Meter, calls: int = 1) -> AsyncIterator[Admission]:
+        """Wait for a turn, hold `calls` of the gate's places for the block (a batch runs so many at once)."""
+        calls = min(calls, self.shape.calls)
+        async with self._places(calls):
             began = self._clock.monotonic()
             async with self._turn:
-                await self._wait_for_turn(units)
-                self.running += 1
+                await self._wait_for_turn(units, calls)
+                self.running += calls
             meter.waited_s += self._clock.monotonic() - began
             meter.requests += 1 if self.shape.in_units else max(1, round(units))  # a batch has many
             admission = Admission(self, meter, units)
             try:
                 yield admission
             finally:
-                self.running -= 1
+                self.running -= calls
                 self._freed.set()
             if not admission.throttled:
                 self._pace_s = self._pace_s * PACE_RECOVERY if self._pace_s > 0.001 else 0.0
 
-    async def _wait_for_turn(self, units: float) -> None:
+    @asynccontextmanager
+    async def _places(self, calls: int) -> AsyncIterator[None]:
+        held = 0
+        try:
+            async with (
+                self._several
+            ):  # two that each wait for the other's places would wait for ever
+                for _ in range(calls):
+                    await self._gate.acquire()
+                    held += 1
+            yield
+        finally:
+            for _ in range(held):
+                self._gate.release()
+
+    async def _wait_for_turn(self, units: float, calls: int) -> None:
         while True:
             now = self._clock.monotonic()
             delay = max(self.fenced_until - now, self._last + self._pace_s - now)
@@ -151,7 +168,7 @@ class Bucket:
                 await self._clock.sleep(delay)
             elif not self._covers(units):
                 await self._wait_for_lease(units)
-            elif self.running >= self._calls():
+            elif self.running and self.running + calls > self._calls():
                 self._freed.clear()
                 await self._freed.wait()
             else:

@@ -34,6 +34,7 @@ __all__ = [
 SAFETY_SHARE = 0.96  # our clock and theirs do not agree on where a window begins
 MAILBOX_REQUESTS, MAILBOX_PERIOD_S = 10_000, 600.0
 MAILBOX_CALLS = 4
+UPLOAD_BYTES, UPLOAD_PERIOD_S = 150 * 1024 * 1024, 300.0  # into one mailbox
 SITE_CALLS = 16
 DIRECTORY_UNITS, DIRECTORY_PERIOD_S = 3_500, 10.0
 DIRECTORY_CALLS = 8
@@ -52,6 +53,10 @@ class Scope:
     def mailbox(user_id: str) -> "Scope":
         """The mailbox of one user."""
         return Scope("mailbox", user_id)
+
+    def uploads(self) -> "Scope":
+        """What pays for bytes sent into the mailbox of this scope."""
+        return Scope("upload", self.owner)
 
     @property
     def key(self) -> str:
@@ -77,13 +82,14 @@ class BudgetLimits:
     """
     The limits before `share` and SAFETY_SHARE are taken.
 
-    `share` 0 < share <= 1 is this installation's part; requests for Exchange, resource units elsewhere.
+    `share` 0 < share <= 1 is this installation's part; requests and bytes sent for Exchange, resource units elsewhere.
     """
 
     share: float = 1.0
     licenses: int = 1
     mailbox_requests: int = MAILBOX_REQUESTS
     mailbox_calls: int = MAILBOX_CALLS
+    upload_bytes: int = UPLOAD_BYTES
     site_calls: int = SITE_CALLS
     directory_units: int = DIRECTORY_UNITS
     site_units_per_minute: int | None = None  # None: by `licenses`
@@ -141,6 +147,9 @@ class Budget:
             window = Window(max(1.0, limits.mailbox_requests * share), MAILBOX_PERIOD_S)
             calls = self._calls(limits.mailbox_calls)
             return Shape(calls, (window,), in_units=False, alone=True)
+        if scope.kind == "upload":
+            window = Window(max(1.0, limits.upload_bytes * share), UPLOAD_PERIOD_S)
+            return Shape(self._calls(limits.mailbox_calls), (window,), in_units=False, alone=True)
         if scope.kind == "directory":
             window = Window(max(1.0, limits.directory_units * share), DIRECTORY_PERIOD_S)
             return Shape(self._calls(DIRECTORY_CALLS), (window,))

@@ -16,7 +16,13 @@ import msgspec
 
 from engine.errors import InternalError
 from proxy.graph.auth import TokenSource, claims_of
-from proxy.graph.batch import BATCH_CALLS_MAX, Answered, decode_batch, encode_batch
+from proxy.graph.batch import (
+    BATCH_CALLS_AT_ONCE,
+    BATCH_CALLS_MAX,
+    Answered,
+    decode_batch,
+    encode_batch,
+)
 from proxy.graph.budget import Admission, Budget, Meter, Scope
 from proxy.graph.clock import Clock
 from proxy.graph.errors import GraphError, GraphUnavailable
@@ -71,6 +77,7 @@ class Call:
         content: the body.
         headers: further ones (`If-Match`, `Content-Range`).
         once: a second execution would make a second item: never sent again where the first may have been executed.
+        calls: how many of them the service runs at once: more than one for a batch.
         bearer: False for pre-authenticated addresses, which must not see the token.
     """
 
@@ -85,6 +92,7 @@ class Call:
     content: Content | None = None
     headers: tuple[tuple[str, str], ...] = ()
     once: bool = False
+    calls: int = 1
     bearer: bool = True
 
     def to(self, link: str) -> "Call":
@@ -187,7 +195,6 @@ class GraphClient:
         return found
 
     async def _batch(self, calls: Sequence[Call]) -> list[bytes | GraphError]:
-        return [await self._settled(call, None) for call in calls]  # HACK
         root = self.url("")
         inner = [(self._absolute(call).removeprefix(root), _preferences(call)) for call in calls]
         outer = replace(
@@ -197,6 +204,7 @@ class GraphClient:
             method="POST",
             content=Content("application/json", encode_batch(inner)),
             units=sum(call.units for call in calls),
+            calls=min(len(calls), BATCH_CALLS_AT_ONCE),
         )
         answers = await self.read(outer, lambda reader: reader.read(JSON_BYTES_MAX))
         found: list[bytes | GraphError] = []
@@ -291,7 +299,10 @@ class GraphClient:
         bucket = self._budget.bucket(call.scope)
         persistence = Persistence(call.what, patience_s, self.clock.monotonic(), once=call.once)
         while True:
-            async with bucket.admit(call.units, self.meter) as admission:
+            async with (
+                self._room_for(call),
+                bucket.admit(call.units, self.meter, call.calls) as admission,
+            ):
                 try:
                     result = await attempt(admission)
                 except GraphUnavailable as error:
@@ -303,6 +314,18 @@ class GraphClient:
                         admission.pause(pause_s(result))
                     delay = persistence.after_fault(result, self.clock.monotonic())
             await self.clock.sleep(delay)
+
+    @asynccontextmanager
+    async def _room_for(self, call: Call) -> AsyncIterator[None]:
+        """Wait until the mailbox takes as many bytes as the call sends."""
+        size = len(call.content.data) if call.content is not None else 0
+        if call.scope.kind != "mailbox" or not size:
+            yield
+            return
+        counted = Meter()  # the request is counted where it is admitted
+        async with self._budget.bucket(call.scope.uploads()).admit(size, counted):
+            self.meter.waited_s += counted.waited_s
+            yield
 
     async def _fault(self, reader: BodyReader, follows_link: bool) -> Fault:
         body = b""

@@ -19,8 +19,8 @@ BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 THROTTLE_PATIENCE_S = 3600.0  # a throttled bucket recovers; giving up would only start it over
 PAUSE_WITHOUT_WORD_S = 5.0  # a throttling answer without Retry-After
 TOKEN_TRIES_MAX = 1
-NOT_SENT = "graph-no-connection"
-RETRIED_CODES = frozenset({NOT_SENT, "graph-no-answer", "graph-connection-cut", "graph-bad-answer"})
+NOT_SENT = frozenset({"graph-no-connection", "graph-sign-in-unavailable"})
+RETRIED_CODES = NOT_SENT | {"graph-no-answer", "graph-connection-cut", "graph-bad-answer"}
 REFUSED_STATUSES = frozenset(
     {429}
 )  # other answers that say "later" may come after the work was done
@@ -49,7 +49,7 @@ class Persistence:
         """Seconds to wait after a connection that failed; raises `error` when that does not help."""
         if error.code not in RETRIED_CODES:
             raise error
-        if self._once and error.code != NOT_SENT:
+        if self._once and error.code not in NOT_SENT:
             raise self._lost() from error
         return self._backoff(error, now, None)
 

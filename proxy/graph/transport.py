@@ -6,6 +6,7 @@ who gets a token), link addresses are sent exactly as they came, foreign errors 
 """
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -127,7 +128,7 @@ class Transport:
                 method,
                 URL(url, encoded=True),
                 headers=headers,
-                data=body,
+                data=None if body is None else io.BytesIO(body),
                 allow_redirects=False,
                 proxy=_proxy_for(url, self._proxy_url),
             )

@@ -106,11 +106,11 @@ def _workload(name: WorkloadName, selection: Selection) -> Workload:
         case "mail":
             return Mail(selection)
         case "calendar":
-            return Calendar()
+            return Calendar(selection.mail_policy)
         case "contacts":
-            return Contacts()
+            return Contacts(selection.mail_policy)
         case "tasks":
-            return Tasks()
+            return Tasks(selection.mail_policy)
         case "drives":
             return Drives()
         case "tree":

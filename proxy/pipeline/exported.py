@@ -7,7 +7,7 @@ for all alike.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -211,8 +211,13 @@ class _Walker:
             self._problem(label, error)
 
     def _folder_document(self, path: tuple[str, ...], row: Row) -> Exported:
-        document = msgspec.json.format(row.meta, indent=1) + b"\n"
-        return Exported(path, lambda: iter([document]), row.modified_ns, None, "/".join(path))
+        def document() -> Iterator[bytes]:
+            members: dict[str, Any] = msgspec.json.decode(row.meta)
+            for part in row.parts:  # what a folder carries: settings of the mailbox
+                members[part.role] = msgspec.json.decode(self._repository.read_all(part))
+            yield msgspec.json.format(msgspec.json.encode(members), indent=1) + b"\n"
+
+        return Exported(path, document, row.modified_ns, None, "/".join(path))
 
     def _file(self, path: tuple[str, ...], ids: Sequence[bytes]) -> Exported:
         problem = self._problem

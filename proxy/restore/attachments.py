@@ -25,7 +25,7 @@ INSIDE_BYTES_MAX = (
 POST_BYTES_MAX = 3_000_000  # above it Graph wants an upload session
 SESSION_BYTES_MAX = 150_000_000
 FRAGMENT_BYTES = 12 * 320 * 1024  # under 4 MB
-TRIES_MAX = 3
+TRIES_MAX = 5
 
 
 class _Attached(msgspec.Struct, rename="camel"):

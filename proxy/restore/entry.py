@@ -7,16 +7,22 @@ is looked for, and only if it is not there done again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.catalog import Row
 from engine.errors import BackupError
 from proxy.contract import ItemOutcome
-from proxy.graph.errors import GraphAnswerLost, GraphError, GraphExists, GraphItemFault
+from proxy.graph.errors import (
+    GraphAnswerLost,
+    GraphDenied,
+    GraphError,
+    GraphExists,
+    GraphItemFault,
+)
 from proxy.pipeline.outcome import failed, skipped
 from proxy.restore.journal import Intent, Journal
-from proxy.restore.places import Matched, flat, matched, parents_first
+from proxy.restore.places import Matched, find_path, flat, matched, parents_first
 from proxy.restore.plan import EntryPlan, Step, decided
 from proxy.restore.protocol import Collision, Place, Present, Restorer
 from proxy.restore.room import Room
@@ -29,6 +35,7 @@ __all__ = ["EntryRestore", "Way"]
 ITEMS_AT_ONCE = 4  # the mailbox answers no more than four calls at once
 TRIES_MAX = 5
 LOOKS = 3
+WRITTEN = ("create", "copy", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class EntryRestore:
         self._run = _Run()
         self.outcomes: list[ItemOutcome] = []
         self.done: dict[str, int] = defaultdict(int)
+        self.goes_to = f"{restorer.target.id}/{wanted.label.rpartition('/')[2]}"
 
     # -- the plan --------------------------------------------------------------------------------
 
@@ -79,7 +87,7 @@ class EntryRestore:
         """Look at the target and decide; `target`: its name, for people."""
         plan = EntryPlan(self._wanted.label, target)
         target_places = await self._restorer.places()
-        base = self._find_base(target_places)
+        base = find_path(target_places, self._base)
         self._run.places = matched(self._source, target_places, below=base, by_name=self._by_name)
         plan.places_made = sum(place is None for place in self._run.places.values())
         plan.places_made += base is None
@@ -93,53 +101,28 @@ class EntryRestore:
         return plan
 
     async def _decide(self, container: bytes, rows: Sequence[Row]) -> list[Step]:
-        place = self._run.places.get(container.decode())
+        place = self._run.places[container.decode()]
         present = await self._restorer.present(place) if place is not None else []
         if place is not None:
             await self._settle_intents(place, present, rows)
-        ours = self._section.ours
-        wanted = [
-            (row, self._restorer.key(row))
-            for row in rows
-            if row.id.decode() not in self._section.made
-        ]
+        made, done = self._section.made, self._section.done
+        ours = self._journal.ours
+        wanted = [(row, self._restorer.key(row)) for row in rows if row.id.decode() not in made]
         strangers = [one for one in present if one.id not in ours]
-        steps = decided(wanted, strangers, self._way.collision)
-        half = [
-            Step(row, "", "create", (), self._section.intents[row.id.decode()].old)
-            for row in rows
-            if row.id.decode() in self._section.made and row.id.decode() not in self._section.done
+        half = [row for row in rows if row.id.decode() in made.keys() - done]
+        steps = [
+            Step(row, "", "create", (), self._section.intents[row.id.decode()].old) for row in half
         ]
-        return half + steps
+        return steps + decided(wanted, strangers, self._way.collision)
 
     async def _settle_intents(
         self, place: str, present: Sequence[Present], rows: Sequence[Row]
     ) -> None:
         """What an earlier run left open: it is there, or it is made now."""
         own = {row.id.decode() for row in rows}
-        for item in [item for item in self._section.unsettled if item in own]:
-            intent = self._section.intents[item]
-            if not await self._look(item, intent, present):
-                self._journal.withdraw(self._wanted.label, item)
-
-    def _find_base(self, places: Sequence[Place]) -> str | None:
-        """The target's folder that everything goes under, "" for the top; None if it is not there yet."""
-        ids = {place.id for place in places}
-        parent = ""
-        for name in self._base:
-            found = next(
-                (
-                    place.id
-                    for place in places
-                    if (place.parent if place.parent in ids else "") == parent
-                    and place.name.casefold() == name.casefold()
-                ),
-                None,
-            )
-            if found is None:
-                return None
-            parent = found
-        return parent
+        left = {i: self._section.intents[i] for i in self._section.unsettled if i in own}
+        for item in await self._look(left, place, present):
+            self._journal.withdraw(self._wanted.label, item)
 
     # -- the writes ------------------------------------------------------------------------------
 
@@ -169,7 +152,7 @@ class EntryRestore:
                 try:
                     there = await self._make_place(place, parent)
                 except GraphError as error:
-                    self._failures.failed(error)
+                    self._heed(error)
                     self.outcomes.append(failed(place.id, place.name, error))
                     continue
             made[place.id] = there
@@ -213,7 +196,7 @@ class EntryRestore:
         try:
             await self._restorer.settle(place, ours)
         except GraphError as error:
-            self._failures.failed(error)
+            self._heed(error)
             self.outcomes.append(failed(place, "", error))
 
     async def _do(self, step: Step, place: str) -> None:
@@ -229,8 +212,7 @@ class EntryRestore:
             if step.old:
                 await self._restorer.remove(step.old, place)
         except GraphError as error:
-            if not isinstance(error, GraphItemFault):
-                self._failures.failed(error)
+            self._heed(error)
             self._note(step, error)
             return
         except BackupError as error:  # what is stored of it cannot be read
@@ -239,6 +221,14 @@ class EntryRestore:
         self._failures.succeeded()
         self._journal.done(self._wanted.label, item)
         self.done[step.action] += 1
+
+    def _heed(self, error: GraphError) -> None:
+        """Raise an error that is not the item's: no right to write at all, or a service that is not there."""
+        written = sum(self.done.get(action, 0) for action in WRITTEN)
+        if isinstance(error, GraphDenied) and not written:
+            raise error
+        if not isinstance(error, GraphItemFault):
+            self._failures.failed(error)
 
     def _note(self, step: Step, error: BackupError) -> None:
         name = step.row.name.decode("utf-8", "replace")
@@ -253,7 +243,7 @@ class EntryRestore:
             try:
                 new = await self._restorer.make(step.row, place)
             except GraphAnswerLost:
-                if await self._look(item, intent, None):
+                if not await self._look({item: intent}, place):
                     return self._section.made[item]
                 if attempt == TRIES_MAX:
                     raise
@@ -265,23 +255,27 @@ class EntryRestore:
                 return new
         raise AssertionError("unreachable")
 
-    async def _look(self, item: str, intent: Intent, present: Sequence[Present] | None) -> bool:
-        """Whether the item of an intent is there after all; it is ours from then on."""
+    async def _look(
+        self, intents: Mapping[str, Intent], place: str, present: Sequence[Present] | None = None
+    ) -> list[str]:
+        """Which of these items are not there after all; those that are, are ours from then on."""
+        missing = list(intents)
         for look in range(LOOKS):
+            if not missing:
+                break
             if present is None:
-                present = await self._restorer.present(intent.place)
-            ours = self._section.ours
-            found = [
-                one.id
-                for one in present
-                if one.key == intent.key and one.id not in intent.there and one.id not in ours
-            ]
-            if found:
-                self._journal.made(self._wanted.label, item, found[0])
-                return True
+                present = await self._restorer.present(place)
+            missing = [item for item in missing if not self._claim(item, intents[item], present)]
             present = None
-            if look + 1 < LOOKS:
+            if missing and look + 1 < LOOKS:
                 # A write whose answer was cut off may show late.
                 writer = self._restorer.target.writer
                 await writer.clock.sleep(writer.settings.item_patience_s / LOOKS)
-        return False
+        return missing
+
+    def _claim(self, item: str, intent: Intent, present: Sequence[Present]) -> bool:
+        others = {*intent.there, *self._journal.ours}
+        found = [one.id for one in present if one.key == intent.key and one.id not in others]
+        if found:
+            self._journal.made(self._wanted.label, item, found[0])
+        return bool(found)

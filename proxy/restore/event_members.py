@@ -46,7 +46,21 @@ def changed_members(exception: Mapping[str, Any], series: Mapping[str, Any]) -> 
     }
     if "body" in made and (text := attendee_text(exception)):
         made["body"] = _with_text(made["body"], text)
-    return made | _times(exception)
+    return made if _is_in_its_place(exception, series) else made | _times(exception)
+
+
+def _is_in_its_place(exception: Mapping[str, Any], series: Mapping[str, Any]) -> bool:
+    """Whether an occurrence begins when the rule says, and lasts as long as the others."""
+    begins = _wall(str(exception.get("originalStart") or ""))
+    start, end = _wall_of(exception, "start"), _wall_of(exception, "end")
+    first, last = _wall_of(series, "start"), _wall_of(series, "end")
+    if not (begins and start and end and first and last):
+        return False
+    return begins == start and end - start == last - first
+
+
+def _wall_of(members: Mapping[str, Any], name: str) -> datetime | None:
+    return _wall(str((members.get(name) or {}).get("dateTime") or ""))
 
 
 def attendee_text(members: Mapping[str, Any]) -> str:

@@ -78,8 +78,8 @@ class Imports:
             return None
         try:
             new = await importer.create(folder, stream)
-        except GraphItemFault:
-            return None  # this one the service does not take
+        except (GraphItemFault, GraphNotFound, GraphRefused):
+            return None  # this one, or this folder, the service does not take
         self._imported.add(row.id)
         return new
 
@@ -161,6 +161,7 @@ class _Importer:
             url,
             common.scope,
             common.what,
+            prefer=common.prefer,
             content=Content.json(body),
             patience_s=common.patience_s,
             bearer=False,

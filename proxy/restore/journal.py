@@ -28,7 +28,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
 
     of: str = ""
     item: str = ""
-    did: str = ""  # "intent", "made", "done", "folder", "ended"
+    did: str = ""  # "intent", "withdrawn", "made", "done"
     place: str = ""
     key: str = ""
     there: list[str] = []
@@ -60,17 +60,11 @@ class Section:
     intents: dict[str, Intent] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)  # source id -> new id
     done: set[str] = field(default_factory=set)
-    folders: dict[str, str] = field(default_factory=dict)  # source container -> new container
 
     @property
     def unsettled(self) -> list[str]:
         """Source ids whose create may have been executed or not."""
         return [item for item in self.intents if item not in self.made]
-
-    @property
-    def ours(self) -> set[str]:
-        """Ids that this restore made."""
-        return set(self.made.values())
 
 
 class Journal:
@@ -98,6 +92,11 @@ class Journal:
         """What is known of one entry (`object/workload`)."""
         return self._sections.setdefault(entry, Section())
 
+    @property
+    def ours(self) -> set[str]:
+        """Ids that this restore made, of all entries."""
+        return {new for section in self._sections.values() for new in section.made.values()}
+
     def intend(self, entry: str, item: str, intent: Intent) -> None:
         """Durable when it returns: from now on the item may be there."""
         self.section(entry).intents[item] = intent
@@ -119,11 +118,6 @@ class Journal:
         """Nothing is left to do for the item."""
         self.section(entry).done.add(item)
         self._write(_Record(entry, item, "done"))
-
-    def folder(self, entry: str, container: str, new: str) -> None:
-        """The source's container is the target's `new`."""
-        self.section(entry).folders[container] = new
-        self._write(_Record(entry, container, "folder", made=new))
 
     def close(self, *, ended: bool) -> None:
         """Let go of it; `ended`: nothing is left of this restore, the next one of the same kind begins anew."""
@@ -160,8 +154,6 @@ class Journal:
                 section.made[record.item] = record.made
             case "done":
                 section.done.add(record.item)
-            case "folder":
-                section.folders[record.item] = record.made
 
     def _write(self, record: _Record, *, durable: bool = False) -> None:
         try:

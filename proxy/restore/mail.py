@@ -21,7 +21,7 @@ from proxy.restore.mail_message import NewMessage, new_message
 from proxy.restore.mime_content import read_mime
 from proxy.restore.protocol import Place, Present, item_key
 from proxy.restore.target import Target
-from proxy.workloads.mail_folders import list_folders
+from proxy.workloads.mail_folders import folder_of, list_folders, well_known_folders
 
 __all__ = ["MailRestorer"]
 
@@ -49,8 +49,6 @@ class _There(msgspec.Struct, rename="camel"):
 class _Meta(msgspec.Struct):
     received: str | None = None
     author: str = msgspec.field(default="", name="from")
-    hidden: bool = False
-    known_as: str = msgspec.field(default="", name="wellKnownName")
 
 
 class _Folder(msgspec.Struct, rename="camel"):
@@ -77,14 +75,15 @@ class MailRestorer:
 
     async def places(self) -> list[Place]:
         """All mail folders."""
-        found = await list_folders(self.target.writer, self.target.id, ())
-        return [Place(f.id, f.parent, f.name, hidden=f.hidden) for f in found]
+        writer, user = self.target.writer, self.target.id
+        found = await list_folders(writer, user, ())
+        known = await well_known_folders(writer, user, ())
+        return [Place(f.id, f.parent, f.name, known.get(f.id, ""), f.hidden) for f in found]
 
     def source_place(self, row: Row) -> Place:
         """A folder row."""
-        meta = _META.decode(row.meta)
-        name = row.name.decode("utf-8", "replace")
-        return Place(row.id.decode(), row.container.decode(), name, meta.known_as, meta.hidden)
+        folder = folder_of(row)
+        return Place(folder.id, folder.parent, folder.name, folder.well_known, folder.hidden)
 
     async def make_place(self, place: Place, parent: str) -> str:
         """A folder."""

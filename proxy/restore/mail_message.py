@@ -10,11 +10,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from engine.catalog import Row
 from proxy.restore.mime_content import MimeContent
 from proxy.restore.new_attachment import NewAttachment, from_listing
+from proxy.restore.stored_json import decoded
 
 __all__ = ["NewMessage", "new_message"]
 
@@ -59,8 +58,7 @@ def new_message(
     Args:
         stored: its `json` part. mime: its content, None if the service could not render it. listing: its `attachments` part.
     """
-    source: dict[str, Any] = msgspec.json.decode(stored)
-    meta: dict[str, Any] = msgspec.json.decode(row.meta)
+    source, meta = decoded(stored), decoded(row.meta)
     made = NewMessage({name: source[name] for name in COPIED if source.get(name) is not None})
     made.members |= {name: meta[name] for name in STATE if meta.get(name) is not None}
     for name in PEOPLE:

@@ -5,6 +5,7 @@ The standard library parses; headers that it cannot decode are taken as they are
 """
 
 import email
+import email.errors
 import email.header
 import email.message
 import email.utils
@@ -80,7 +81,7 @@ def _is_attached(part: email.message.Message) -> bool:
 def _text(part: email.message.Message) -> str:
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
-        return str(part.get_payload())
+        return _characters(str(part.get_payload()))
     charset = part.get_content_charset() or "utf-8"
     try:
         return data.decode(charset)
@@ -90,13 +91,13 @@ def _text(part: email.message.Message) -> str:
 
 def _attachment(part: email.message.Message) -> NewAttachment:
     data = part.get_payload(decode=True)
-    identifier = str(part.get("Content-ID") or "").strip().strip("<>")
+    identifier = _characters(str(part.get("Content-ID") or "")).strip().strip("<>")
     inline = part.get_content_disposition() == "inline" or (
         bool(identifier) and part.get_content_disposition() is None
     )
     return NewAttachment(
         name=_decoded(part.get_filename() or "") or identifier or "attachment",
-        content_type=part.get_content_type(),
+        content_type=_characters(part.get_content_type()),
         content=data if isinstance(data, bytes) else b"",
         inline=inline,
         content_id=identifier,
@@ -132,7 +133,7 @@ def as_item(content: MimeContent) -> dict[str, Any]:
 def _people(message: email.message.Message, header: str) -> list[dict[str, Any]]:
     values = [str(value) for value in message.get_all(header, [])]
     return [
-        {"emailAddress": {"name": _decoded(name) or address, "address": address}}
+        {"emailAddress": {"name": _decoded(name) or address, "address": _characters(address)}}
         for name, address in email.utils.getaddresses(values)
         if address
     ]
@@ -141,6 +142,14 @@ def _people(message: email.message.Message, header: str) -> list[dict[str, Any]]
 def _decoded(value: object) -> str:
     try:
         text = str(email.header.make_header(email.header.decode_header(str(value))))
-    except (LookupError, UnicodeError, ValueError):
+    except (LookupError, UnicodeError, ValueError, email.errors.HeaderParseError):
         text = str(value)
-    return " ".join(text.split())
+    return " ".join(_characters(text).split())
+
+
+def _characters(text: str) -> str:
+    """Text that can be written as UTF-8: raw bytes of a header are read as what most of them are."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # half a pair that stands for no byte
+        return text.encode("utf-8", "replace").decode()

@@ -5,9 +5,9 @@ import binascii
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from proxy.restore.stored_json import decoded
 
-__all__ = ["NewAttachment", "from_listing"]
+__all__ = ["NewAttachment", "from_listing", "taken_back"]
 
 KINDS = {
     "#microsoft.graph.itemattachment": "item",
@@ -23,6 +23,7 @@ NOT_TAKEN = frozenset(
     }
 )  # fmt: skip
 NAMELESS = "attachment"
+TYPE = "@odata.type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,18 @@ class NewAttachment:
         return made | ({"contentId": self.content_id} if self.content_id else {})
 
 
+def taken_back(item: dict[str, Any]) -> dict[str, Any]:
+    """An item inside an attachment as Graph takes it back."""
+    return {
+        name: value
+        for name, value in item.items()
+        if name not in NOT_TAKEN and value is not None and (name == TYPE or "@" not in name)
+    }
+
+
 def from_listing(listing: bytes | None) -> list[NewAttachment]:
     """What an `attachments` part (a listing of Graph with contents) holds; what has no content is left out."""
-    value = msgspec.json.decode(listing).get("value") if listing else None
+    value = decoded(listing).get("value") if listing else None
     found = (_one(entry) for entry in value or () if isinstance(entry, dict))
     return [one for one in found if one is not None]
 
@@ -80,8 +90,7 @@ def _one(entry: dict[str, Any]) -> NewAttachment | None:
         item = entry.get("item")
         if not isinstance(item, dict):
             return None
-        kept = {k: v for k, v in item.items() if k not in NOT_TAKEN and k != "@odata.etag"}
-        return NewAttachment(name, inline=inline, item=kept)
+        return NewAttachment(name, inline=inline, item=taken_back(item))
     try:
         content = base64.b64decode(str(entry.get("contentBytes") or ""), validate=True)
     except (binascii.Error, ValueError):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from proxy.restore.protocol import Place
 
-__all__ = ["Matched", "flat", "matched", "parents_first"]
+__all__ = ["Matched", "find_path", "flat", "matched", "parents_first"]
 
 Matched = dict[str, str | None]  # source id -> id of the target, None: to be made
 
@@ -28,10 +28,7 @@ def matched(
     """
     ids = {place.id for place in target}
     known = {place.known_as: place.id for place in target if place.known_as}
-    by_names: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for place in target:
-        parent = place.parent if place.parent in ids else ""
-        by_names[parent, place.name.casefold()].append(place.id)
+    by_names = _by_names(target)
     own = {place.id for place in source}
     found: Matched = {}
     if not by_name:
@@ -47,6 +44,27 @@ def matched(
         names = [] if holder is None else by_names[holder, place.name.casefold()]
         found[place.id] = next((one for one in names if one not in taken), None)
         taken.add(found[place.id])
+    return found
+
+
+def find_path(places: Sequence[Place], names: Sequence[str]) -> str | None:
+    """The place at a path of names from the top, "" for no names; None if it is not there."""
+    by_names = _by_names(places)
+    found: str | None = ""
+    for name in names:
+        if found is None:
+            return None
+        found = next(iter(by_names[found, name.casefold()]), None)
+    return found
+
+
+def _by_names(places: Sequence[Place]) -> dict[tuple[str, str], list[str]]:
+    """Ids by parent ("" for the top) and name."""
+    ids = {place.id for place in places}
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for place in places:
+        parent = place.parent if place.parent in ids else ""
+        found[parent, place.name.casefold()].append(place.id)
     return found
 
 

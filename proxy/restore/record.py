@@ -10,7 +10,8 @@ from engine.catalog import Row
 from engine.errors import NotFound
 from proxy.restore.contents import Contents
 from proxy.restore.mime_content import as_item, read_mime
-from proxy.restore.new_attachment import NewAttachment
+from proxy.restore.new_attachment import NewAttachment, taken_back
+from proxy.restore.stored_json import decoded
 
 __all__ = ["stored_attachments", "stored_members", "writable"]
 
@@ -38,8 +39,7 @@ async def stored_members(contents: Contents, row: Row) -> dict[str, Any]:
     stored = await contents.part(row, "json")
     if stored is None:
         raise NotFound("The item has no content.", code="item-empty")
-    members: dict[str, Any] = msgspec.json.decode(stored)
-    meta: dict[str, Any] = msgspec.json.decode(row.meta)
+    members, meta = decoded(stored), decoded(row.meta)
     return members | {name: meta[name] for name in ("categories",) if name in meta}
 
 
@@ -67,6 +67,10 @@ def _attachment(members: dict[str, Any], content: bytes | None) -> NewAttachment
     if kind == "referenceAttachment":
         link = {n: members[n] for n in LINK_MEMBERS if members.get(n) is not None}
         return NewAttachment(name, inline=inline, reference=link)
+    item = members.get("item")
+    whole = isinstance(item, dict) and not (item.get("hasAttachments") and content is not None)
+    if kind == "itemAttachment" and isinstance(item, dict) and whole:
+        return NewAttachment(name, inline=inline, item=taken_back(item))
     if content is None:
         return None
     if kind == "itemAttachment":

@@ -11,6 +11,7 @@ from proxy.restore.contents import Contents
 from proxy.restore.protocol import Place, Present, item_key
 from proxy.restore.record import stored_attachments, stored_members, writable
 from proxy.restore.target import Target
+from proxy.workloads.task_item import task_head
 
 __all__ = ["TaskRestorer"]
 
@@ -35,10 +36,7 @@ class _Moment(msgspec.Struct, rename="camel"):
 
 
 class _There(msgspec.Struct, rename="camel"):
-    id: str
-    title: str | None = None
     due_date_time: _Moment | None = None
-    etag: str | None = msgspec.field(default=None, name="@odata.etag")
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -48,6 +46,7 @@ class _Meta(msgspec.Struct, rename="camel"):
 
 _LIST = msgspec.json.Decoder(_List)
 _THERE = msgspec.json.Decoder(_There)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 _META = msgspec.json.Decoder(_Meta)
 
 
@@ -85,11 +84,11 @@ class TaskRestorer:
     async def present(self, place: str) -> list[Present]:
         """What is in a list."""
         query = {"$select": "id,title,dueDateTime"}
-        listed = self.target.listed("List tasks", _path(place), _THERE, query)
-        return [
-            Present(one.id, _key(one.title or "", one.due_date_time), one.etag or "")
-            async for one in listed
-        ]
+        found = []
+        async for raw in self.target.listed("List tasks", _path(place), _RAW, query):
+            head, one = task_head(bytes(raw)), _THERE.decode(raw)
+            found.append(Present(head.id, _key(head.name, one.due_date_time), head.version))
+        return found
 
     def key(self, row: Row) -> str:
         """Title and due date."""

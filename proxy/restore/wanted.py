@@ -32,9 +32,9 @@ class Wanted:
 
 def wanted_of(
     repository: Repository, point: PointForm, path: str
-) -> list[tuple[PointEntry, Wanted]]:
+) -> tuple[list[tuple[PointEntry, Wanted]], list[str]]:
     """
-    The entries at or below `path` that can be restored, each with its rows.
+    The entries at or below `path` that can be restored, each with its rows; and the names of those that cannot.
 
     Raises:
         NotFound: nothing is there. UsageError(restore-unfit): a directory tree.
@@ -47,7 +47,8 @@ def wanted_of(
     found = browser.find(path)
     entries = [found.entry] if found.entry is not None else point.entries
     names = [name for name in path.split("/") if name][:1]
-    chosen = []
+    chosen: list[tuple[PointEntry, Wanted]] = []
+    left_out: list[str] = []
     for entry in entries:
         if names and entry.object.name != names[0]:
             continue
@@ -60,7 +61,9 @@ def wanted_of(
                 f"{entry.workload} is not restored to Microsoft 365 yet: use `strongroom export`.",
                 code="restore-unfit",
             )
-    return chosen
+        else:
+            left_out.append(f"{entry.object.name}/{entry.workload}")
+    return chosen, left_out
 
 
 def rows_below(label: str, rows: Sequence[Row], start: Row | None) -> Wanted:

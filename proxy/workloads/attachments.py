@@ -139,13 +139,14 @@ class AttachmentReader:
     async def _one(
         self, head: _Head, members: Members, path: str, role: str
     ) -> tuple[Members, Part | None]:
-        """Members and content of an attachment; those of an attached item have all of the item."""
+        """Members and content of an attachment; those of an attached item or cloud link have all there is."""
+        if head.odata_type not in (REFERENCE, ITEM):
+            return members, await self._content(role, path)
+        expand = EXPAND_ITEM if head.odata_type == ITEM else None
+        call = self.calls.item_call("Read an attached item or link", path, expand)
+        members = without_links(await self.calls.members(call))
         if head.odata_type == REFERENCE:
             return members, None
-        if head.odata_type != ITEM:
-            return members, await self._content(role, path)
-        call = self.calls.item_call("Read an attached item", path, EXPAND_ITEM)
-        members = without_links(await self.calls.members(call))
         try:
             return members, await self._content(role, path)
         except (GraphRefused, GraphUnsupported):

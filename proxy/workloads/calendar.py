@@ -31,7 +31,8 @@ from proxy.workloads.calendar_item import (
     exceptions_of,
     stored_event,
 )
-from proxy.workloads.item_listing import Head, ItemListing
+from proxy.workloads.item_listing import ItemListing, Policy
+from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import IMMUTABLE_IDS, MailboxCalls
 from proxy.workloads.members import Members, decode_members
 from proxy.workloads.protocol import Shelf
@@ -45,10 +46,14 @@ PREFER = (IMMUTABLE_IDS, "outlook.allow-unsafe-html")
 class Calendar:
     """The calendar workload."""
 
+    def __init__(self, policy: Policy = "full") -> None:
+        self._policy = policy
+
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the calendars of `target`."""
         try:
-            await ItemListing(client, _Events(client, target.id, shelf), shelf).backup()
+            source = _Events(client, target.id, shelf)
+            await ItemListing(client, source, shelf, self._policy).backup()
         except GraphServiceMissing:
             shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
 
@@ -64,15 +69,16 @@ class _Events:
     """Implements `ItemSource`."""
 
     permission = "Calendars.Read"
+    kind = "event"
 
     def __init__(self, client: GraphClient, user: str, shelf: Shelf) -> None:
-        self._calls = MailboxCalls(client, user, PREFER)
+        self.calls = MailboxCalls(client, user, PREFER)
         self._shelf = shelf
-        self._attachments = AttachmentReader(self._calls, shelf, EVENT_MEMBERS)
+        self._attachments = AttachmentReader(self.calls, shelf, EVENT_MEMBERS)
 
     async def containers(self) -> list[Row]:
         """Rows of the calendars, group by group."""
-        calls, listed = self._calls, []
+        calls, listed = self.calls, []
         for group in await calls.all(calls.page_call("List calendar groups", "/calendarGroups")):
             path = f"/calendarGroups/{segment(decode_as(_GROUP, group).id)}/calendars"
             below = await calls.all(calls.page_call("List calendars", path))
@@ -83,7 +89,7 @@ class _Events:
         """Events and series of a calendar."""
         query = None if full else {"$select": EVENT_HEAD_MEMBERS}
         path = f"/calendars/{segment(container)}/events"
-        return self._calls.page_call("List events", path, query)
+        return self.calls.page_call("List events", path, query)
 
     def head(self, raw: bytes) -> Head:
         """An entry of the listing."""
@@ -92,8 +98,8 @@ class _Events:
     async def read(self, container: str, head: Head, raw: bytes | None) -> Row:
         """Read an event with exceptions and attachments."""
         if raw is None:
-            call = self._calls.item_call("Read an event", _path(head.id))
-            raw = await self._calls.item(call)
+            call = self.calls.item_call("Read an event", _path(head.id))
+            raw = await self.calls.item(call)
         event, members = decode_event(raw), decode_members(raw)
         whole = await self._add_series(event, members) if event.is_series else True
         found = Attachments()
@@ -108,16 +114,16 @@ class _Events:
     async def look_up(self, row: Row) -> None:
         """Ask for an event by its id."""
         path = _path(row.id.decode())
-        await self._calls.item(self._calls.item_call("Look up an event", path, {"$select": "id"}))
+        await self.calls.item(self.calls.item_call("Look up an event", path, {"$select": "id"}))
 
     async def _add_series(self, event: EventHead, members: Members) -> bool:
         """Add exceptions and cancellations to a series; False if they could not be read for now."""
         query = {"$select": ",".join(("id", *SERIES_MEMBERS)), "$expand": SERIES_MEMBERS[1]}
         what, path = "Read the exceptions of a series", _path(event.id)
         try:
-            found = await self._calls.members(self._calls.item_call(what, path, query))
-            listing = self._calls.item_call(what, f"{path}/{SERIES_MEMBERS[1]}")
-            await self._calls.complete(found, SERIES_MEMBERS[1], listing)
+            found = await self.calls.members(self.calls.item_call(what, path, query))
+            listing = self.calls.item_call(what, f"{path}/{SERIES_MEMBERS[1]}")
+            await self.calls.complete(found, SERIES_MEMBERS[1], listing)
         except (GraphUnavailable, GraphUnsupported, GraphRefused, GraphItemFault) as error:
             # Series of too many instances fail for ever (graph-lessons 103): the rule is kept.
             self._shelf.note(failed(event.id, event.subject or "", error))

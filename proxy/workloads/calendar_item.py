@@ -11,7 +11,7 @@ import msgspec
 
 from engine.catalog import Row
 from engine.parts import Part
-from proxy.workloads.item_listing import Head
+from proxy.workloads.listed_items import Head
 from proxy.workloads.members import (
     Members,
     decode_members,

@@ -24,7 +24,8 @@ from proxy.workloads.contact_item import (
     stored_contact,
 )
 from proxy.workloads.intake import store_body
-from proxy.workloads.item_listing import Head, ItemListing
+from proxy.workloads.item_listing import ItemListing, Policy
+from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.members import decode_members
 from proxy.workloads.protocol import Shelf
@@ -37,10 +38,14 @@ FOLDERS_MAX = 10_000
 class Contacts:
     """The contacts workload."""
 
+    def __init__(self, policy: Policy = "full") -> None:
+        self._policy = policy
+
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the contacts of `target`."""
         try:
-            await ItemListing(client, _People(client, target.id, shelf), shelf).backup()
+            source = _People(client, target.id, shelf)
+            await ItemListing(client, source, shelf, self._policy).backup()
         except GraphServiceMissing:
             shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
 
@@ -49,14 +54,15 @@ class _People:
     """Implements `ItemSource`."""
 
     permission = "Contacts.Read"
+    kind = "contact"
 
     def __init__(self, client: GraphClient, user: str, shelf: Shelf) -> None:
-        self._calls = MailboxCalls(client, user)
+        self.calls = MailboxCalls(client, user)
         self._shelf = shelf
 
     async def containers(self) -> list[Row]:
         """Rows of the folders. No listing has the default one (graph-lessons 111)."""
-        calls = self._calls
+        calls = self.calls
         path = f"/contactFolders/{DEFAULT_FOLDER}"
         default = await calls.item(calls.page_call("Look up the contact folder", path))
         listed = await calls.all(calls.page_call("List contact folders", "/contactFolders"))
@@ -79,7 +85,7 @@ class _People:
         """Contacts of a folder."""
         query = None if full else {"$select": CONTACT_HEAD_MEMBERS}
         path = f"/contactFolders/{segment(container)}/contacts"
-        return self._calls.page_call("List contacts", path, query)
+        return self.calls.page_call("List contacts", path, query)
 
     def head(self, raw: bytes) -> Head:
         """An entry of the listing."""
@@ -88,7 +94,7 @@ class _People:
     async def read(self, container: str, head: Head, raw: bytes | None) -> Row:
         """Read a contact with its photo."""
         if raw is None:
-            raw = await self._calls.item(self._calls.item_call("Read a contact", _path(head.id)))
+            raw = await self.calls.item(self.calls.item_call("Read a contact", _path(head.id)))
         parts = [await self._shelf.store("json", stored_contact(decode_members(raw)))]
         with suppress(GraphNotFound):  # most have none
             parts.append(await self._photo(head.id))
@@ -97,10 +103,10 @@ class _People:
     async def look_up(self, row: Row) -> None:
         """Ask for a contact by its id."""
         path, query = _path(row.id.decode()), {"$select": "id"}
-        await self._calls.item(self._calls.item_call("Look up a contact", path, query))
+        await self.calls.item(self.calls.item_call("Look up a contact", path, query))
 
     async def _photo(self, contact: str) -> Part:
-        meter = self._calls.client.meter
+        meter = self.calls.client.meter
 
         def count(data: bytes) -> None:
             meter.bytes_read += len(data)
@@ -109,8 +115,8 @@ class _People:
             return await store_body(self._shelf, "photo", reader.chunks(), count)
 
         path = f"{_path(contact)}/photo/$value"
-        call = self._calls.item_call("Read the photo of a contact", path)
-        return await self._calls.client.read(call, consume)
+        call = self.calls.item_call("Read the photo of a contact", path)
+        return await self.calls.client.read(call, consume)
 
 
 def _path(contact: str) -> str:

@@ -8,13 +8,10 @@ so what is still there starts another round. There is no token that could die (d
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
-
-import msgspec
+from dataclasses import replace
+from typing import Literal
 
 from engine.catalog import Row, removed_row
-from proxy.contract import ItemOutcome
 from proxy.graph.client import Call, GraphClient
 from proxy.graph.errors import (
     GraphDenied,
@@ -26,71 +23,43 @@ from proxy.graph.errors import (
 )
 from proxy.graph.paging import LinkMachine, Page
 from proxy.pipeline.outcome import failed
+from proxy.workloads.item_export import ItemExport
+from proxy.workloads.listed_items import ItemSource, ListedItems
 from proxy.workloads.listing_checkpoint import ListingBook
 from proxy.workloads.protocol import FailureRun, Shelf
 from proxy.workloads.together import together
 
-__all__ = ["Head", "ItemListing", "ItemSource"]
+__all__ = ["ItemListing", "Policy"]
 
 ROUNDS_MAX = 3
 CONTAINERS_AT_ONCE = 4
-FETCHES_AT_ONCE = 4  # the mailbox answers no more than four calls at once
 LOOKUPS_AT_ONCE = 4
 CONTAINER_FAILURES_MAX = 3
-FULL_PAGE_ITEMS = 100
 STEP_ITEMS = 100  # read between two checkpoints
+FULL_PAGE_ITEMS = 100
 HEAD_PAGES_ITEMS = (1000, 50)  # a service that fails over large pages may manage small ones
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a listing tells of an item. `name` is for people."""
-
-    id: str
-    version: str
-    name: str = ""
-
-
-class ItemSource(Protocol):
-    """What a workload knows of its part of Graph."""
-
-    permission: str
-
-    async def containers(self) -> list[Row]:
-        """Rows of all containers there are."""
-
-    def listing(self, container: str, *, full: bool) -> Call:
-        """The listing of a container's items: with all members, or with those of `head`."""
-
-    def head(self, raw: bytes) -> Head:
-        """An entry of a listing. msgspec.DecodeError or ValueError if it is none."""
-
-    async def read(self, container: str, head: Head, raw: bytes | None) -> Row:
-        """
-        Read and store an item.
-
-        Args:
-            raw: all its members, if the listing brought them.
-
-        Raises:
-            GraphError: it could not be read; GraphNotFound: it is gone.
-        """
-
-    async def look_up(self, row: Row) -> None:
-        """GraphNotFound if the service does not know the item of `row` any more."""
+Policy = Literal["full", "portable"]
 
 
 class ItemListing:
     """Brings a shelf up to date with one source, once."""
 
-    def __init__(self, client: GraphClient, source: ItemSource, shelf: Shelf) -> None:
+    def __init__(
+        self, client: GraphClient, source: ItemSource, shelf: Shelf, policy: Policy
+    ) -> None:
         self._client = client
         self._source = source
         self._shelf = shelf
         self._book = ListingBook(shelf.checkpoint)
-        self._items = _Items(source, shelf)
+        self._policy = policy
+        export = ItemExport(client, source.calls.user, source.calls.prefer, shelf)
+        self._items = ListedItems(source, shelf, export)
         self._failures = FailureRun(CONTAINER_FAILURES_MAX)
-        self._doubtful: set[bytes] = set()  # containers whose listing is not complete
+        self._doubtful: set[bytes] = (
+            set()
+        )  # containers whose listing is not complete, in this round
+        self._vanished = False  # a container was listed and then not found
 
     async def backup(self) -> None:
         """
@@ -99,18 +68,23 @@ class ItemListing:
         Raises:
             GraphError: nothing of it can be read.
         """
+        if self._policy == "full" and await self._items.export.open():
+            self._items.upgrades = not self._book.streams
         unsettled: list[Row] = []
         for _ in range(ROUNDS_MAX):
             present = await self._read_containers()
             unsettled = await self._settle()
-            if not unsettled:
+            if not unsettled and not self._vanished:
                 break
         # Asked for by id they are there, but no container has them: they have left the workload.
         await self._remove(unsettled)
+        self._book.streams = bool(self._items.export.mailbox) and not self._doubtful
         await self._remove_containers(present)
 
     async def _read_containers(self) -> set[bytes]:
         """One round; the ids of the containers there are."""
+        self._doubtful.clear()  # each round sees for itself
+        self._vanished = False
         try:
             rows = await self._source.containers()
         except GraphDenied as error:
@@ -136,7 +110,10 @@ class ItemListing:
             await self._list(container.id.decode())
             self._failures.succeeded()
         except GraphNotFound:
-            return  # gone since the containers were listed: so are its items, or they moved
+            # Gone since the containers were listed, or one of the 404 that are not true: the next round knows. Nothing of it
+            # is removed on this word alone.
+            self._doubtful.add(container.id)
+            self._vanished = True
         except GraphError as error:
             if self._items.gave_up:
                 raise
@@ -150,8 +127,8 @@ class ItemListing:
         if container not in reading and not await self._shelf.children(container.encode()):
             reading[container] = ""
         if container in reading:
-            # What was stored before an interruption is not met again.
-            self._doubtful.add(container.encode())
+            if reading[container]:  # what was stored before an interruption is not met again
+                self._doubtful.add(container.encode())
             try:
                 return await self._list_full(container)
             except (GraphUnavailable, GraphResync):
@@ -203,6 +180,7 @@ class ItemListing:
             step = entries[start : start + STEP_ITEMS]
             taken = [self._items.take(container, head, raw if full else None) for head, raw in step]
             rows = [row for row in await together(taken) if row is not None]
+            rows = await self._items.with_streams(container, rows)
             if rows:
                 await self._shelf.advance(rows, self._book.encode())
 
@@ -248,73 +226,3 @@ class ItemListing:
                 self._book.reading.pop(row_id.decode(), None)
                 gone.append(removed_row(row_id))
         await self._shelf.advance(gone, self._book.encode())
-
-
-class _Items:
-    """
-    Items one by one: unchanged, moved, read, failed.
-
-    Attributes:
-        seen: row ids of all that listings showed, each with the version that was looked at.
-        gave_up: so many failed in a row that it is not the items.
-    """
-
-    def __init__(self, source: ItemSource, shelf: Shelf) -> None:
-        self.seen: dict[bytes, str] = {}
-        self.gave_up = False
-        self._source = source
-        self._shelf = shelf
-        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
-        self._failures = FailureRun()
-
-    def entries(self, container: str, page: Page) -> list[tuple[Head, bytes]]:
-        """The entries of a page; of an id that comes twice the last."""
-        newest: dict[str, tuple[Head, bytes]] = {}
-        for entry in page.items:
-            raw = bytes(entry)
-            try:
-                head = self._source.head(raw)
-            except (msgspec.DecodeError, ValueError):
-                note = "an entry of the listing"
-                self._shelf.note(ItemOutcome(container, "", "failed", "graph-bad-answer", note))
-                continue
-            newest[head.id] = (head, raw)
-        return list(newest.values())
-
-    async def take(self, container: str, head: Head, raw: bytes | None) -> Row | None:
-        """The row of an item that a listing showed; None if there is nothing to store."""
-        row_id = head.id.encode()
-        looked_at = self.seen.get(row_id)
-        self.seen[row_id] = head.version
-        known = self._shelf.row(row_id)
-        if head.version == looked_at or (known and head.version == known.version != ""):
-            self._shelf.count(unchanged=looked_at is None)
-            return _placed(known, container)
-        async with self._fetching:
-            try:
-                row = await self._source.read(container, head, raw)
-            except GraphNotFound:
-                return None  # deleted since the page was made: the next session misses it
-            except GraphItemFault as error:
-                self._shelf.note(failed(head.id, head.name, error))
-                return None
-            except GraphError as error:
-                self._note_failure(head, error)
-                return None
-        self._failures.succeeded()
-        self._shelf.count(stored=1)
-        return row
-
-    def _note_failure(self, head: Head, error: GraphError) -> None:
-        self._shelf.note(failed(head.id, head.name, error))
-        try:
-            self._failures.failed(error)
-        except GraphError:
-            self.gave_up = True
-            raise
-
-
-def _placed(known: Row | None, container: str) -> Row | None:
-    """The row in its container, if it was in another."""
-    place = container.encode()
-    return None if known is None or known.container == place else replace(known, container=place)

@@ -27,9 +27,9 @@ from proxy.graph.errors import (
 )
 from proxy.graph.paging import LinkMachine, Page
 from proxy.pipeline.outcome import SkipCause, failed, skipped
+from proxy.workloads.item_export import STREAM, ItemExport, lacks_stream
 from proxy.workloads.mail_checkpoint import FolderFeed, MailBook
 from proxy.workloads.mail_content import MessageReader
-from proxy.workloads.mail_export import STREAM, MailExport, lacks_stream
 from proxy.workloads.mail_folders import folder_is_gone, folder_rows
 from proxy.workloads.mail_item import (
     MESSAGE_MEMBERS,
@@ -42,6 +42,7 @@ from proxy.workloads.mail_item import (
 )
 from proxy.workloads.mail_removals import Removals
 from proxy.workloads.mail_selection import MailSelection
+from proxy.workloads.mail_settings import read_settings
 from proxy.workloads.mail_tree import MailTree
 from proxy.workloads.moments import nanoseconds
 from proxy.workloads.protocol import FailureRun, Shelf
@@ -85,6 +86,7 @@ class _Mailbox:
         self._messages = _Messages(client, user, shelf, self._book, selection)
         self._removals = Removals(shelf)
         self._failures = FailureRun(FOLDER_FAILURES_MAX)
+        self._unread: dict[str, ItemOutcome] = {}  # folders, as of the newest round
         self._changes = 0
 
     async def backup(self) -> None:
@@ -102,12 +104,26 @@ class _Mailbox:
             await self._read_folders(folders)
             if not self._changes:
                 break
-        gone = await self._removals.settle(self._messages.look_up)
+        if self._selection.exports and not self._messages.export.mailbox:
+            self._book.streams = False  # not offered, perhaps from the middle on
+        for outcome in self._unread.values():
+            self._shelf.note(outcome)
+        last = await self._settings()
+        last += await self._removals.settle(self._messages.look_up)
         for feed in self._book.folders.values():
             feed.release()
         for folder in self._removals.folders:
             self._book.forget(folder)
-        await self._shelf.advance(gone, self._book.encode())
+        await self._shelf.advance(last, self._book.encode())
+
+    async def _settings(self) -> list[Row]:
+        """The row of the inbox, if the settings that it carries have changed."""
+        ids = [f for f, name in self._book.tree.well_known.items() if name == "inbox"]
+        inbox = self._shelf.row(ids[0].encode()) if ids else None
+        if inbox is None:
+            return []  # the selection leaves it out
+        row = await read_settings(self._client, self._user, self._shelf, inbox)
+        return [] if row is None else [row]
 
     async def _apply_selection(self) -> None:
         """Another selection than that of the stored rows: look at every message again, drop those that it leaves out."""
@@ -141,7 +157,7 @@ class _Mailbox:
                 if folder in self._book.folders:
                     self._book.feed(folder).hold()
                 self._changes += 1
-        rows = [row for row in folder_rows(kept) if self._shelf.row(row.id) != row]
+        rows = [row for row in folder_rows(kept, self._shelf.row) if self._shelf.row(row.id) != row]
         for folder in self._book.folders.keys() & present - covered:
             rows += await self._leave_out(folder)
         rows += [
@@ -169,10 +185,11 @@ class _Mailbox:
                 try:
                     await self._read_folder(folder)
                     self._failures.succeeded()
+                    self._unread.pop(folder, None)
                 except GraphError as error:
                     # One folder that cannot be read does not cost the others.
                     self._failures.failed(error)
-                    self._shelf.note(failed(folder, name, error))
+                    self._unread[folder] = failed(folder, name, error)
 
         await together(read(folder, name) for folder, name in folders.items())
 
@@ -272,7 +289,7 @@ class _Messages:
         self._book = book
         self._selection = selection
         self._reader = MessageReader(client, user, (IMMUTABLE_IDS,), shelf, book.failed)
-        self.export = MailExport(client, user, (IMMUTABLE_IDS,), shelf)
+        self.export = ItemExport(client, user, (IMMUTABLE_IDS,), shelf)
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._failures = FailureRun()
 

@@ -5,7 +5,7 @@ Listing is level by level: v1.0 has no flat listing of nested folders (graph-les
 of their own and are left out. Folder ids do not change when a folder is renamed or moved.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -186,10 +186,16 @@ def folder_row(folder: MailFolder, *, at_top: bool) -> Row:
     )
 
 
-def folder_rows(folders: list[MailFolder]) -> list[Row]:
-    """Rows of a whole tree; a folder whose parent is not in it stands at the top."""
+def folder_rows(folders: list[MailFolder], stored: Callable[[bytes], Row | None]) -> list[Row]:
+    """
+    Rows of a whole tree; a folder whose parent is not in it stands at the top.
+
+    `stored` gives the row as it is kept: what it carries stays.
+    """
     known = {folder.id for folder in folders}
-    return [folder_row(folder, at_top=folder.parent not in known) for folder in folders]
+    rows = [folder_row(folder, at_top=folder.parent not in known) for folder in folders]
+    kept = [stored(row.id) for row in rows]
+    return [replace(r, parts=k.parts) if k else r for r, k in zip(rows, kept, strict=True)]
 
 
 def folder_of(row: Row) -> MailFolder:

@@ -1,12 +1,13 @@
 """One task and one task list, turned into what is stored. Pure."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
 
 from engine.catalog import Row
 from engine.parts import Part
-from proxy.workloads.item_listing import Head
+from proxy.workloads.listed_items import Head
 from proxy.workloads.members import (
     Members,
     decode_members,
@@ -30,6 +31,7 @@ __all__ = [
 TASK_HEAD_MEMBERS = "id,title,lastModifiedDateTime"
 TASK_COLLECTIONS = ("checklistItems", "linkedResources")
 VOLATILE = ("@odata.etag", "categories")
+ETAG = re.compile(r'(?:W/)?"(.*)"')
 
 
 class _Task(msgspec.Struct, rename="camel"):
@@ -43,8 +45,9 @@ class _Task(msgspec.Struct, rename="camel"):
 
     @property
     def version(self) -> str:
-        """Tasks have no change key."""
-        return self.etag or self.last_modified_date_time or ""
+        """The change key, which tasks show in their ETag alone."""
+        match = ETAG.fullmatch(self.etag or "")
+        return match[1] if match is not None else self.etag or self.last_modified_date_time or ""
 
 
 class _List(msgspec.Struct, rename="camel"):

@@ -11,7 +11,8 @@ from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphServiceMissing
 from proxy.pipeline.outcome import skipped
 from proxy.workloads.attachments import TASK_MEMBERS, AttachmentReader, Attachments
-from proxy.workloads.item_listing import Head, ItemListing
+from proxy.workloads.item_listing import ItemListing, Policy
+from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.members import decode_members
 from proxy.workloads.protocol import Shelf
@@ -33,10 +34,14 @@ EXPAND = {"$expand": ",".join(TASK_COLLECTIONS)}
 class Tasks:
     """The tasks workload."""
 
+    def __init__(self, policy: Policy = "full") -> None:
+        self._policy = policy
+
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the tasks of `target`."""
         try:
-            await ItemListing(client, _ToDo(client, target.id, shelf), shelf).backup()
+            source = _ToDo(client, target.id, shelf)
+            await ItemListing(client, source, shelf, self._policy).backup()
         except GraphServiceMissing:
             shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
 
@@ -45,21 +50,22 @@ class _ToDo:
     """Implements `ItemSource`."""
 
     permission = "Tasks.Read.All"
+    kind = "task"
 
     def __init__(self, client: GraphClient, user: str, shelf: Shelf) -> None:
-        self._calls = MailboxCalls(client, user)
+        self.calls = MailboxCalls(client, user)
         self._shelf = shelf
-        self._attachments = AttachmentReader(self._calls, shelf, TASK_MEMBERS)
+        self._attachments = AttachmentReader(self.calls, shelf, TASK_MEMBERS)
 
     async def containers(self) -> list[Row]:
         """Rows of the lists."""
-        listed = await self._calls.all(self._calls.page_call("List task lists", "/todo/lists"))
+        listed = await self.calls.all(self.calls.page_call("List task lists", "/todo/lists"))
         return [list_row(raw) for raw in listed]
 
     def listing(self, container: str, *, full: bool) -> Call:
         """Tasks of a list."""
         query = EXPAND if full else {"$select": TASK_HEAD_MEMBERS}
-        return self._calls.page_call("List tasks", _list_path(container), query)
+        return self.calls.page_call("List tasks", _list_path(container), query)
 
     def head(self, raw: bytes) -> Head:
         """An entry of the listing."""
@@ -69,11 +75,11 @@ class _ToDo:
         """Read a task with steps, links and attachments."""
         path = f"{_list_path(container)}/{segment(head.id)}"
         if raw is None:
-            raw = await self._calls.item(self._calls.item_call("Read a task", path, EXPAND))
+            raw = await self.calls.item(self.calls.item_call("Read a task", path, EXPAND))
         members = decode_members(raw)
         for name in TASK_COLLECTIONS:
-            call = self._calls.item_call("Read steps and links of a task", f"{path}/{name}")
-            await self._calls.complete(members, name, call)
+            call = self.calls.item_call("Read steps and links of a task", f"{path}/{name}")
+            await self.calls.complete(members, name, call)
         found = Attachments()
         if may_have_attachments(raw):
             await self._attachments.read(head.id, f"{path}/attachments", found)
@@ -86,7 +92,7 @@ class _ToDo:
         """Ask for a task by its id, in the list where it was."""
         path = f"{_list_path(row.container.decode())}/{segment(row.id.decode())}"
         query = {"$select": "id"}
-        await self._calls.item(self._calls.item_call("Look up a task", path, query))
+        await self.calls.item(self.calls.item_call("Look up a task", path, query))
 
 
 def _list_path(list_id: str) -> str:

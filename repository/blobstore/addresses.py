@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import Conflict, NotFound, UsageError
+from repository.blobstore.limited import Limits, limited, limits_of_environment, split_limits
 from repository.blobstore.local import LocalStore, translated
 from repository.blobstore.protocol import BlobStore
+from repository.blobstore.traced import traced
 
 if TYPE_CHECKING:
     from repository.blobstore.remote import RemoteStore
@@ -48,29 +50,38 @@ def _connected(address: str, settings: tuple[tuple[str, str], ...]) -> "RemoteSt
 
 def create_store(address: str) -> BlobStore:
     """An empty store at `address`. Conflict if something is there."""
-    remote = _remote_store(address)
+    place, limits = split_limits(address)
+    remote = _remote_store(place)
     if remote is None:
-        return LocalStore.create(_local_path(address))
+        return _surrounded(LocalStore.create(_local_path(place)), limits)
     if remote.has("config") or next(remote.list(""), None) is not None:
         raise Conflict(
-            f"{address} is not empty: choose a new prefix for a repository", code="store-not-empty"
+            f"{place} is not empty: choose a new prefix for a repository", code="store-not-empty"
         )
-    return remote
+    return _surrounded(remote, limits)
 
 
 def open_store(address: str) -> BlobStore:
     """The store at `address`. NotFound says how to make one."""
-    remote = _remote_store(address)
+    place, limits = split_limits(address)
+    remote = _remote_store(place)
     if remote is None:
-        return _open_local(_local_path(address))
+        return _surrounded(_open_local(_local_path(place)), limits)
     if not remote.has("config"):
-        raise NotFound(_no_repository(address), code="repository-not-found")
-    return remote
+        raise NotFound(_no_repository(place), code="repository-not-found")
+    return _surrounded(remote, limits)
 
 
 def store_at(address: str) -> BlobStore:
     """The store at `address`, whatever lies there."""
-    return _remote_store(address) or LocalStore(_local_path(address))
+    place, limits = split_limits(address)
+    return _surrounded(_remote_store(place) or LocalStore(_local_path(place)), limits)
+
+
+def _surrounded(store: BlobStore, limits: Limits) -> BlobStore:
+    """With the limits of the address, then those of all that this process does; waiting for either is not traced."""
+    made = limited(traced(store), store.describe(), limits)
+    return limited(made, "", limits_of_environment())
 
 
 def _open_local(path: Path) -> LocalStore:

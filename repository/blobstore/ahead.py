@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from repository.ambient import cores
 from repository.blobstore.protocol import BlobStore
+
+WAITING_THREADS_MAX = 4
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -36,3 +39,8 @@ def ahead(
         yield from under_way
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
+
+
+def workers(store: BlobStore) -> int:
+    """Threads that pay off where each reads and computes: one that waits for a network leaves its core to another."""
+    return max(cores(), min(store.calls_at_once(), WAITING_THREADS_MAX))

@@ -114,6 +114,9 @@ class AsOfStore:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise Denied(
-            f"{self.describe()} is looked at, not written: leave --as-of out", code="store-past"
-        )
+        raise not_written(self.describe())
+
+
+def not_written(where: str) -> Denied:
+    """The error of whoever would write into the past."""
+    return Denied(f"{where} is looked at, not written: leave --as-of out", code="store-past")

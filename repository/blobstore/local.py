@@ -25,6 +25,7 @@ from repository.blobstore.protocol import BlobInfo
 
 _LOCK = "cas.lock"
 _SPOOLS = "tmp"
+_NAMED = ".spool"  # ends the names of spools where there are no nameless files
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -195,9 +196,9 @@ class LocalSpool:
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                     raise
-                # this file system has no nameless files; a crash leaves the name, nothing finds it
-                self._name = spools / secrets.token_hex(16)
-                self._file = os.open(self._name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+                # this file system has no nameless files; a crash leaves the name until the next one comes
+                _take_away_left(spools)
+                self._file, self._name = _named_spool(spools)
 
     def write(self, data: bytes) -> None:
         """See Spool."""
@@ -246,6 +247,30 @@ def _spools(root: Path) -> Path:
     folder = root / _SPOOLS
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _named_spool(spools: Path) -> tuple[int, Path]:
+    """A new file, locked as long as it is open."""
+    while True:
+        path = spools / f"{secrets.token_hex(16)}{_NAMED}"
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        with contextlib.suppress(OSError):  # where locks are lacking nobody takes it away either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file, path
+        os.close(file)  # somebody took it for a left one before it was locked
+
+
+def _take_away_left(spools: Path) -> None:
+    """Unlink named spools that nobody has open: whoever wrote them was killed."""
+    for path in spools.glob(f"*{_NAMED}"):
+        with contextlib.suppress(OSError):
+            file = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(file)
 
 
 def _make_folders(folder: Path, root: Path) -> None:

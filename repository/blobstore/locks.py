@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
-from engine.errors import Unsupported
+from engine.errors import BackupError, Unsupported
 from repository.blobstore.protocol import BlobStore
 
 LockMode = Literal["compliance", "governance"]
@@ -124,3 +124,25 @@ def lock_store(store: BlobStore) -> LockStore:
             code="locks-unsupported",
         )
     return store.locks()
+
+
+def keeps_versions(store: BlobStore) -> bool:
+    """Whether what is deleted stays as a version, which takes space and can be read; False where the store does not tell."""
+    if not isinstance(store, Lockable):
+        return False
+    try:
+        return store.locks().bucket_state().versioning
+    except BackupError:
+        return False
+
+
+def kept_versions(store: BlobStore, prefix: str) -> set[str]:
+    """Names below a prefix of which there are versions and no latest one; none where the store does not tell."""
+    if not isinstance(store, Lockable):
+        return set()
+    try:
+        versions = list(store.locks().versions(prefix))
+    except BackupError:
+        return set()
+    gone = {version.name for version in versions if version.is_latest and version.is_deletion}
+    return gone & {version.name for version in versions if not version.is_deletion}

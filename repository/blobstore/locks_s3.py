@@ -34,7 +34,7 @@ class S3Locks:
         self._store = store
         self._bucket = store.place.bucket
         self._root = f"{store.place.prefix}/" if store.place.prefix else ""
-        self._client: Any = boto3.client(
+        self._client: Any = boto3.Session().client(
             "s3",
             endpoint_url=store.place.endpoint or None,
             region_name=store.place.region,

@@ -378,7 +378,7 @@ class RemoteSpool:
     def __init__(self, store: RemoteStore) -> None:
         self._store = store
         with _on_this_machine():
-            self._file = tempfile.TemporaryFile(buffering=0, dir=spool_folder())  # noqa: SIM115 - __exit__ closes it
+            self._file = tempfile.TemporaryFile(buffering=0, dir=ambient.temporary_folder())  # noqa: SIM115 - __exit__ closes it
 
     def write(self, data: bytes) -> None:
         """See Spool."""
@@ -407,11 +407,6 @@ class RemoteSpool:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-
-
-def spool_folder() -> str | None:
-    """Where unfinished packs lie: TMPDIR, else /var/tmp, because /tmp is memory on many machines."""
-    return None if os.environ.get("TMPDIR") or not os.access("/var/tmp", os.W_OK) else "/var/tmp"  # noqa: S108
 
 
 @contextlib.contextmanager

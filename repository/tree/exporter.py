@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from cext import runs
 from engine.catalog import Row, rows_of
 from engine.errors import BackupError, Conflict, NotFound
-from repository.ambient import cores
+from repository.blobstore.ahead import workers
 from repository.blobstore.local import translated
 from repository.catalogs import CONTAINER, Catalog
 from repository.repository import Repository
@@ -117,6 +117,7 @@ class _Export:
         self._root = root
         self._base = base
         self._show = show or (lambda progress: None)
+        self._threads = workers(repository.store)
         self._progress = Progress()
         self._result = ExportResult()
         self._lock = threading.Lock()
@@ -168,12 +169,12 @@ class _Export:
         order = in_order_of_packs(self._repository.reader, files)
         windows = windows_of(files, order)
         later: list[tuple[Row, NodeMeta]] = []
-        with ThreadPoolExecutor(cores(), "restore") as threads:
+        with ThreadPoolExecutor(self._threads, "restore") as threads:
             under_way: deque[Future[list[tuple[Row, NodeMeta]]]] = deque()
             try:
                 for window in windows:
                     under_way.append(threads.submit(self._window, files, window))
-                    if len(under_way) > 2 * cores():
+                    if len(under_way) > 2 * self._threads:
                         later += under_way.popleft().result()
                 while under_way:
                     later += under_way.popleft().result()
@@ -257,7 +258,7 @@ class _Export:
             for refs in ranges_of(row.parts):
                 under_way.append(threads.submit(self._range, file, at, refs))
                 at += runs.sum_lengths(refs)
-                if len(under_way) > 2 * cores():
+                if len(under_way) > 2 * self._threads:
                     under_way.popleft().result()
             while under_way:
                 under_way.popleft().result()

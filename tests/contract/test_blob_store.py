@@ -1,4 +1,4 @@
-"""Every blob store keeps the protocol of repository/blobstore/protocol.py; the fault wrapper too while nothing is armed."""
+"""Every blob store keeps the protocol of repository/blobstore/protocol.py; so do limits, traces and faults around one."""
 
 import errno
 import os
@@ -35,7 +35,10 @@ def no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local.os, "open", refuse)
 
 
-LOCAL_KINDS = ["memory", "local", "local-named-spools", "fault-memory", "fault-local"]
+LOCAL_KINDS = [
+    *("memory", "local", "local-named-spools", "fault-memory", "fault-local"),
+    *("limited-local", "traced-local"),
+]
 SERVERS = {"s3": "seaweed", "azure": "azurite"}  # kind -> fixture
 
 
@@ -51,6 +54,11 @@ def store(
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         return create_store(server.address())
+    if kind == "limited-local":
+        return create_store(f"file://{tmp_path}/store?bandwidth=100G&requests=100000")
+    if kind == "traced-local":
+        monkeypatch.setenv("STRONGROOM_TRACE", "1")
+        return create_store(str(tmp_path / "store"))
     if kind == "local-named-spools":
         no_nameless_files(monkeypatch)
     inner: BlobStore = MemoryStore() if "memory" in kind else LocalStore.create(tmp_path / "store")
@@ -326,6 +334,9 @@ def test_addresses(tmp_path: Path) -> None:
         ("s3://bucket/x?endpoint=https://user:password@host", "bad-address"),
         ("az://container/x?region=y", "bad-address"),
         ("s3://bucket/x?endpoint=http://192.0.2.1", "endpoint-insecure"),
+        ("s3://bucket/x?endpoint=http://192.0.2.1&bandwidth=1M", "endpoint-insecure"),
+        ("s3://bucket/x?bandwidth=fast", "bad-limit"),
+        (f"file://{tmp_path}/a?requests=0", "bad-limit"),
         ("//[x", "repository-not-found"),
         (str(tmp_path / ("x" * 300)), "store-unavailable"),
         (str(tmp_path), "repository-not-found"),
@@ -347,3 +358,21 @@ def test_a_deleted_object_is_gone_and_a_second_time_is_no_error(store: BlobStore
     assert names(store, "run/") == ["run/b"]
     with pytest.raises(NotFound):
         store.get("run/a")
+
+
+def test_spools_of_killed_writers_go_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files have no nameless form: a left one is taken away, one that somebody writes is not."""
+    no_nameless_files(monkeypatch)
+    store = LocalStore.create(tmp_path / "store")
+    left = tmp_path / "store" / "tmp" / "left.spool"
+    left.write_bytes(b"half a pack")
+    with store.spool() as open_one:
+        open_one.write(b"whole")
+        assert not left.exists()
+        with store.spool():
+            pass
+        open_one.put("pack/one")
+    assert store.get("pack/one") == b"whole"
+    assert not list((tmp_path / "store" / "tmp").iterdir())

@@ -15,7 +15,9 @@ import pytest
 
 from engine.errors import Conflict, Locked, NotFound, Unsupported
 from repository.blobstore.addresses import create_store
+from repository.blobstore.around import Passage, around
 from repository.blobstore.azure import open_azure
+from repository.blobstore.limited import Limit, Limits
 from repository.blobstore.local import LocalStore
 from repository.blobstore.locks import (
     BucketState,
@@ -29,10 +31,16 @@ from repository.blobstore.locks import (
 from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.protocol import BlobStore
 from repository.blobstore.s3 import open_s3
+from repository.blobstore.traced import Trace
 from tests.fixtures.locks import Clock, locked_bucket
 from tests.fixtures.object_servers import ObjectServer, azure_environment, s3_environment
 
-KINDS = ["memory", pytest.param("s3", marks=pytest.mark.slow)]
+KINDS = ["memory", "limited", "traced", pytest.param("s3", marks=pytest.mark.slow)]
+PASSAGES: dict[str, Callable[[], Passage] | None] = {
+    "memory": None,
+    "limited": lambda: Limit(Limits(10**11, 10**5)),
+    "traced": Trace,
+}
 
 
 class Medium:
@@ -58,9 +66,11 @@ class Medium:
 
 @pytest.fixture(params=KINDS)
 def medium(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Medium:
-    if request.param == "memory":
+    if request.param in PASSAGES:
         clock = Clock()
-        return Medium(VersionedMemoryStore(clock), clock.advance)
+        store = VersionedMemoryStore(clock)
+        passage = PASSAGES[request.param]
+        return Medium(around(store, passage()) if passage else store, clock.advance)
     server: ObjectServer = request.getfixturevalue("seaweed")
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)

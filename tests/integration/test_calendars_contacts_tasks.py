@@ -2,10 +2,23 @@
 
 import pytest
 
+from proxy.contract import Selection
 from proxy.pipeline.standalone import SessionResult
-from tests.fixtures.records import assert_kept, backup, causes, encoded, fill, lab, single, weekly
+from tests.fixtures.records import (
+    WORKLOADS,
+    assert_kept,
+    backup,
+    causes,
+    encoded,
+    fill,
+    lab,
+    single,
+    weekly,
+)
 from tests.fixtures.records_oracle import kept_records
-from tests.unit.proxy.lab import Lab, add_user
+from tests.unit.proxy.lab import Lab, add_user, mime
+from tools.emulator.export_stream import unseal
+from tools.emulator.options import BACKUP_ROLES
 
 pytestmark = pytest.mark.slow
 __all__ = ["lab"]
@@ -26,8 +39,8 @@ async def test_everything_is_kept_and_an_unchanged_mailbox_is_not_read_again(lab
     second = await backup(lab, user)
     assert stored(second) == 0
     requests = {task.workload: task.counters.requests for task in second.tasks}
-    # groups, their calendars, the events of two; folders and what is in them, contacts; lists, tasks
-    assert requests == {"calendar": 1 + 2 + 2, "contacts": 2 + 3 + 3, "tasks": 1 + 3}
+    # exports, groups, their calendars, the events of two; folders and what is in them, contacts; lists, tasks
+    assert requests == {"calendar": 1 + 1 + 2 + 2, "contacts": 1 + 2 + 3 + 3, "tasks": 1 + 1 + 3}
 
 
 async def test_only_what_changed_is_read(lab: Lab) -> None:
@@ -47,10 +60,10 @@ async def test_only_what_changed_is_read(lab: Lab) -> None:
     result = await backup(lab, user)
     requests = [task.counters.requests for task in result.tasks]
     before = [task.counters.requests for task in unchanged.tasks]
-    # an event with two contents, an attached item and their listing; two series
-    assert requests[0] - before[0] == (1 + 1 + 1 + 2) + 2 + 2
-    assert requests[1] - before[1] == 3 * 2  # a contact and its photo, there or not
-    assert requests[2] - before[2] == 1 + 2  # a task, its attachment
+    # an event, its attachments (listing, file, link, item with its content); two series; exports
+    assert requests[0] - before[0] == (1 + 1 + 1 + 1 + 2) + 2 + 2 + 2
+    assert requests[1] - before[1] == 3 * 2 + 2  # a contact and its photo, there or not; exports
+    assert requests[2] - before[2] == 1 + 2 + 1  # a task, its attachment, its export
     assert stored(result) == 7
     assert_kept(lab, await backup(lab))
 
@@ -98,3 +111,52 @@ async def test_an_item_that_moves_while_calendars_are_listed_stays(
     kept = kept_records(lab.repository, result.point)[user]["calendar"][1]
     assert list(kept) == [event]
     assert_kept(lab, await backup(lab))
+
+
+def streams(lab: Lab, result: SessionResult) -> dict[str, dict[bytes, bytes]]:
+    """By workload: export streams by item."""
+    assert result.point is not None
+    found: dict[str, dict[bytes, bytes]] = {}
+    for entry in result.point.entries:
+        catalog = lab.repository.catalog(lab.repository.entries.get(entry.entry))
+        parts = [(row.id, part) for row in catalog.rows() for part in row.parts]
+        found[entry.workload] = {
+            row: lab.repository.read_all(part) for row, part in parts if part.role == "fts"
+        }
+    return found
+
+
+async def test_the_policy_full_adds_export_streams(lab: Lab) -> None:
+    """Also to what an earlier job stored without; each is the item's; the portable policy reads none."""
+    user, ids = fill(lab)
+    portable = Selection(mail_policy="portable")
+    result = await lab.backup(user, workloads=WORKLOADS, selection=portable)
+    assert not any(streams(lab, result).values())
+    upgraded = streams(lab, await backup(lab, user))
+    # all but tasks that stand for flagged mails, which are no items
+    assert {workload: len(found) for workload, found in upgraded.items()} == {
+        "calendar": 4,
+        "contacts": 4,
+        "tasks": 2,
+    }
+    mailbox = lab.tenant.mailbox(user)
+    for workload, store in (("calendar", mailbox.calendars), ("tasks", mailbox.tasks)):
+        for key, stream in upgraded[workload].items():
+            state = unseal(stream)[1]
+            assert state["properties"] == store.record(key.decode()).properties
+    again = await backup(lab, user)
+    assert stored(again) == 0
+    assert streams(lab, again) == upgraded
+    assert_kept(lab, await backup(lab))
+    lab.emulator.controls.change_record(user, "calendar", ids["once"], {"subject": "Changed"})
+    lab.emulator.controls.set_roles([r for r in BACKUP_ROLES if "Export" not in r])
+    result = await backup(lab, user)
+    lab.tenant.add_message(user, "Inbox", mime(1))
+    letters = await lab.backup(user, workloads=["mail"])
+    assert {cause for _, _, cause in causes(letters)} == {"export-not-offered"}
+    assert [task.counters.items_stored for task in letters.tasks] == [1]
+    told = {(workload, cause) for workload, _, cause in causes(result)}
+    assert told == {("calendar", "export-not-offered")}  # nothing else was asked for
+    assert_kept(lab, await backup(lab))
+    lab.emulator.controls.set_roles(list(BACKUP_ROLES))
+    assert len(streams(lab, await backup(lab, user))["calendar"]) == 4

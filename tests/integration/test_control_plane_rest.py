@@ -350,3 +350,28 @@ def test_the_document_is_complete(installation: Installation) -> None:
     assert all(re.fullmatch(r"[a-z][A-Za-z]+", name) for name in names)
     flow = document["components"]["securitySchemes"]["token"]["flows"]["password"]
     assert "jobs:run" in flow["scopes"]
+
+
+def test_a_job_keeps_whom_and_what_it_covers(installation: Installation) -> None:
+    """The selection comes back as it was given, everything by default; what is no date or policy is refused."""
+    job = f"/api/v1/jobs/{installation.made_job(['good'])}"
+    made = installation.call("GET", job).json
+    assert made["selection"] == {
+        "groups": [],
+        "filter": "",
+        "without_users": [],
+        "folders": [],
+        "without_folders": [],
+        "received_from": "",
+        "received_until": "",
+        "recoverable_items": False,
+        "mail_policy": "full",
+    }
+    chosen = {"groups": ["Legal"], "folders": ["@inbox"], "received_from": "2026-01-01"}
+    content = {"name": made["name"], "workloads": ["mail"], "users": [], "selection": chosen}
+    changed = installation.call("PUT", job, content)
+    assert changed.status == 200
+    assert installation.call("GET", job).json["selection"] == made["selection"] | chosen
+    for wrong in ({"received_from": "yesterday"}, {"mail_policy": "some"}, {"colour": "red"}):
+        answer = installation.call("PUT", job, content | {"selection": wrong})
+        assert answer.status == 422, wrong

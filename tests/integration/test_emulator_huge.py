@@ -53,6 +53,13 @@ async def test_changes_lie_over_what_is_made(
     state = emu.controls.oracle(UPN)[UPN]["mail"]
     assert len(state["Inbox"]) == 399
     assert sum(len(found) for found in state.values()) == 1000
+    for listing in (f"{inbox}/messages", f"{USER}/messages"):
+        listed = await client.client.pages(f"{listing}?$select=id", Prefer=PAGES)
+        wanted = (
+            state["Inbox"] if "inbox" in listing else {k for found in state.values() for k in found}
+        )
+        assert [m["id"] for m in listed[0]].count(added) == 1
+        assert {m["id"] for m in listed[0]} == set(wanted)
     again = await client.walk(f"{inbox}/messages/delta", Prefer=PAGES)
     assert {m["id"] for m in again} == set(state["Inbox"])
     assert not emu.ledger.breaches
@@ -86,5 +93,7 @@ async def test_a_million_messages_cost_nothing_until_asked_for(
     assert sum(folder["totalItemCount"] for folder in folders) == huge.MESSAGES
     page = await client.ok(f"{USER}/mailFolders/archive/messages/delta?$select=id", Prefer=PAGES)
     assert len(page["value"]) == 400
+    newest = await client.ok(f"{USER}/mailFolders/archive/messages?$select=subject&$top=5")
+    assert len(newest["value"]) == 5
     one = await client.ok(f"{USER}/messages/{page['value'][7]['id']}")
     assert 800 < len(await client.ok(f"{USER}/messages/{one['id']}/$value")) < 1600

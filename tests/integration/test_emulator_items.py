@@ -2,13 +2,14 @@
 
 import base64
 import io
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.fixtures.emulator import USER_AGENT, GraphClient, StartEmulator
+from tests.fixtures.emulator import USER_AGENT, GraphClient, StartEmulator, no_leaks
 from tools.emulator import Emulator
 from tools.emulator.mailbox_items import MailboxItems
 from tools.emulator.message_store import MessageStore
@@ -219,6 +220,18 @@ async def test_the_url_is_the_credential(emulator: StartEmulator, graph_client: 
     assert emu.ledger.breach_counts == {"write-call": 1}
 
 
+def test_a_logged_import_url_fails_a_test() -> None:
+    """Every test with an emulator watches the product's logs for URLs that are credentials."""
+    log = logging.getLogger("proxy.somewhere")
+    with no_leaks():
+        log.debug("imported an item of %d bytes", 7)
+    url = f"https://outlook.office365.com/api/gv1.0/importItem?authtoken={CANARY}x"
+    with pytest.raises(AssertionError, match=r"proxy\.somewhere"), no_leaks():
+        log.debug("POST %s", url)
+    with pytest.raises(AssertionError), no_leaks():
+        log.error("an import failed", exc_info=ValueError(url))
+
+
 async def test_item_feeds_of_every_kind(emulator: StartEmulator, graph_client: MakeClient) -> None:
     """One delta for mails, events, contacts and tasks; it finds changes, moves and deletions."""
     emu = await emulator()
@@ -273,6 +286,20 @@ async def test_folders_of_the_import_api(emulator: StartEmulator, graph_client: 
     assert (await client.get(one))[0] == 404
     assert (await client.send("DELETE", f"{base}/folders/inbox"))[0] == 403
     assert not emu.ledger.breaches
+
+
+@pytest.mark.parametrize("host", ["graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"])
+async def test_national_clouds_have_no_import_and_export(
+    emulator: StartEmulator, graph_client: MakeClient, host: str
+) -> None:
+    """The same calls exist in the global cloud only."""
+    emu = await emulator()
+    client = graph_client(emu)
+    base = await mailbox(client)
+    for path in (f"{ALICE}/settings/exchange", base, f"{base}/folders"):
+        assert (await client.get(path, Host=host))[0] == 400
+        assert (await client.get(path))[0] == 200
+    assert (await client.get(f"{ALICE}/mailFolders", Host=host))[0] == 200
 
 
 async def put(client: GraphClient, url: str, piece: bytes, span: str) -> tuple[int, Any, Any]:

@@ -1,6 +1,7 @@
 """The emulator's calendars, contacts and tasks as a client writes them, and the mail that this sends."""
 
 import base64
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -256,3 +257,37 @@ async def test_stamps_are_found(emulator: StartEmulator, graph_client: MakeClien
         found, _ = await client.pages(f"{target}?{query}&{expand}")
         assert [each["id"] for each in found] == [made["id"]]
         assert found[0]["singleValueExtendedProperties"] == stamp["singleValueExtendedProperties"]
+
+
+async def test_large_files_come_in_pieces(
+    emulator: StartEmulator, graph_client: MakeClient
+) -> None:
+    """An upload session for an event goes to the Outlook host without a token, that of a task to Graph with it."""
+    emu, client = await writer(emulator, graph_client)
+    half = b"h" * (2 << 20)
+    event = await client.done("POST", EVENTS, single())
+    about = {"attachmentType": "file", "name": "big.bin", "size": 2 * len(half)}
+    hung = f"{EVENTS}/{event['id']}/attachments"
+    opened = await client.done("POST", f"{hung}/createUploadSession", {"AttachmentItem": about})
+    for number, status in ((0, 200), (1, 201)):
+        span = f"bytes {number * len(half)}-{(number + 1) * len(half) - 1}/{2 * len(half)}"
+        async with client.session.put(
+            opened["uploadUrl"], data=io.BytesIO(half), headers={"Content-Range": span}
+        ) as answer:
+            assert answer.status == status
+    (found,) = (await client.pages(hung))[0]
+    assert (found["name"], found["size"]) == ("big.bin", 4 << 20)
+
+    lists = (await client.pages(f"/users/{ALICE}/todo/lists"))[0]
+    tasks = f"/users/{ALICE}/todo/lists/{lists[0]['id']}/tasks"
+    task = await client.done("POST", tasks, {"title": "t"})
+    info = {"attachmentInfo": about}
+    opened = await client.done(
+        "POST", f"{tasks}/{task['id']}/attachments/createUploadSession", info
+    )
+    for number, status in ((0, 200), (1, 201)):
+        span = f"bytes {number * len(half)}-{(number + 1) * len(half) - 1}/{2 * len(half)}"
+        await client.done("PUT", f"{opened['uploadUrl']}/content", half, status, Content_Range=span)
+    (found,) = (await client.pages(f"{tasks}/{task['id']}/attachments"))[0]
+    assert found["size"] == 4 << 20
+    assert not emu.ledger.breaches

@@ -89,3 +89,55 @@ async def test_bodies_are_limited(emulator: StartEmulator, graph_client: MakeCli
         "POST", f"{ALICE}/mailFolders", body
     )
     assert (status, answer["error"]["code"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_every_write_to_mail_may_lose_its_answer(
+    emulator: StartEmulator, graph_client: MakeClient
+) -> None:
+    """Each kind of write is done though the connection is closed, and leaves the state it should."""
+    emu = await emulator(
+        restore_roles=("Mail.ReadWrite", "MailboxSettings.ReadWrite", "MailboxFolder.ReadWrite.All")
+    )
+    client = graph_client(emu, "restore")
+    await client.sign_in()
+    client.session._retry_connection = False  # aiohttp would send a DELETE again by itself
+    raw = b"From: a@example.com\r\nSubject: Kept\r\n\r\nText.\r\n"
+    mail = emu.tenant.add_message("alice@empty.onmicrosoft.com", "Inbox", raw)
+    spare = emu.tenant.add_message("alice@empty.onmicrosoft.com", "Inbox", raw)
+    one, other = f"{ALICE}/messages/{mail.key}", f"{ALICE}/messages/{spare.key}"
+    owner = emu.tenant.user("alice@empty.onmicrosoft.com")
+    box = f"/admin/exchange/mailboxes/{emu.tenant.mailbox_id(owner)}"
+    file = {"@odata.type": "#microsoft.graph.fileAttachment", "name": "a", "contentBytes": "QUJD"}
+    emu.controls.script([{"when": {"kind": "write"}, "do": {"commit": True, "then": "drop"}}])
+    mailbox = emu.tenant.mailbox("alice@empty.onmicrosoft.com")
+
+    def folder(name: str) -> str:
+        return next(key for key, f in mailbox.folders.items() if f.name == name)
+
+    async def lost(method: str, target: str, body: object = None) -> None:
+        before = (emu.controls.oracle(exact=True), [f.path for f in mailbox.folders.values()])
+        with pytest.raises(aiohttp.ClientError):
+            await client.send(method, target, body)
+        after = (emu.controls.oracle(exact=True), [f.path for f in mailbox.folders.values()])
+        assert before != after, (method, target)
+
+    await lost("POST", f"{ALICE}/mailFolders", {"displayName": "One"})
+    await lost("POST", f"{ALICE}/mailFolders/{folder('One')}/childFolders", {"displayName": "Two"})
+    await lost("PATCH", f"{ALICE}/mailFolders/{folder('Two')}", {"displayName": "Three"})
+    await lost("POST", f"{ALICE}/mailFolders/{folder('Three')}/move", {"destinationId": "inbox"})
+    await lost("DELETE", f"{ALICE}/mailFolders/{folder('Three')}")
+    await lost("POST", f"{box}/folders", {"displayName": "Four", "type": "IPF.Note"})
+    await lost("PATCH", f"{box}/folders/{folder('Four')}", {"displayName": "Five"})
+    await lost("DELETE", f"{box}/folders/{folder('Five')}")
+    await lost("POST", f"{ALICE}/messages", {"subject": "New"})
+    await lost("PATCH", one, {"isRead": True})
+    await lost("POST", f"{one}/attachments", file)
+    await lost("POST", f"{one}/move", {"destinationId": "archive"})
+    await lost("POST", f"{one}/copy", {"destinationId": "inbox"})
+    await lost("DELETE", one)
+    await lost("POST", f"{other}/permanentDelete")
+    await lost("PATCH", f"{ALICE}/mailboxSettings", {"timeZone": "W. Europe Standard Time"})
+    rule = {"displayName": "Sort", "sequence": 1, "actions": {"markAsRead": True}}
+    await lost("POST", f"{ALICE}/mailFolders/inbox/messageRules", rule)
+    await lost("POST", f"{ALICE}/outlook/masterCategories", {"displayName": "Red"})
+    assert not emu.ledger.breaches

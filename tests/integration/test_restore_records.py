@@ -2,14 +2,16 @@
 
 import pytest
 
+from proxy.contract import Selection
 from proxy.restore.session import RestoreResult
-from tests.fixtures.record_truth import record_truth, wipe_records
-from tests.fixtures.records import backup, fill, lab
-from tests.unit.proxy.lab import Lab
+from tests.fixtures.record_truth import differences, record_truth, wipe_records
+from tests.fixtures.records import WORKLOADS, backup, fill, lab
+from tests.unit.proxy.lab import Lab, add_user
 
 pytestmark = pytest.mark.slow
 __all__ = ["lab"]
 
+PORTABLE = Selection(mail_policy="portable")
 # What items made from their members cannot have again (docs/fidelity.md).
 EXCEPTIONS = {
     "calendar": frozenset({"attendees", "body", "organizer", "responseStatus", "iCalUId", "uid"}),
@@ -27,17 +29,96 @@ def sums(result: RestoreResult) -> dict[str, int]:
 
 
 async def test_backup_wipe_restore_gives_the_same_state(lab: Lab) -> None:
-    """Series with exceptions and cancellations, photos, steps, links, attachments; the outbox stays empty."""
+    """From their members: series with exceptions, photos, steps, links, attachments; the outbox stays empty."""
     user, _ = fill(lab)
     before = record_truth(lab.tenant, user, EXCEPTIONS)
-    point = (await backup(lab, user)).point
+    point = (await lab.backup(user, workloads=WORKLOADS, selection=PORTABLE)).point
     wipe_records(lab.tenant, user)
     lab.ledger.clear()
     result = await lab.restore(point)
-    print([(o.name, o.cause, o.detail) for e in result.entries for o in e.outcomes])
-    assert record_truth(lab.tenant, user, EXCEPTIONS) == before
+    found = differences(before, record_truth(lab.tenant, user, EXCEPTIONS))
+    assert not found
     assert sums(result) == {"create": 4 + 4 + 2}
     assert not lab.tenant.outbox
     again = await lab.restore(point)
     assert sums(again) == {"skip": 10}
+    lab.assert_no_breach()
+
+
+@pytest.mark.parametrize("commit", [True, False])
+async def test_every_write_loses_its_answer_once(lab: Lab, commit: bool) -> None:
+    """Nothing is missing, nothing is there twice, nobody is written to."""
+    user, _ = fill(lab)
+    before = record_truth(lab.tenant, user, EXCEPTIONS)
+    point = (await backup(lab, user)).point
+    wipe_records(lab.tenant, user)
+    lab.org["item_patience_s"] = "3"  # enough for a busy machine
+    rule = {"when": {"kind": "write", "every": 4}, "do": {"then": "drop", "commit": commit}}
+    lab.emulator.controls.script([rule])
+    assert sums(await lab.restore(point)) == {"create": 10}
+    assert lab.emulator.services.script.fired()[0] >= 4
+    assert not differences(before, record_truth(lab.tenant, user, EXCEPTIONS))
+    assert not lab.tenant.outbox
+    lab.assert_no_breach()
+
+
+async def test_a_meeting_is_not_replaced_where_that_would_send_cancellations(lab: Lab) -> None:
+    """The item is left as it is and named; others are replaced."""
+    user, ids = fill(lab)
+    point = (await backup(lab, user)).point
+    controls = lab.emulator.controls
+    controls.change_record(user, "calendar", ids["once"], {"showAs": "free"})
+    controls.change_record(user, "calendar", ids["series"], {"showAs": "free"})
+    controls.change_record(user, "contacts", ids["contact 1"], {"jobTitle": "Boss"})
+    controls.outbox(clear=True)
+    result = await lab.restore(point, collision="replace")
+    assert sums(result) == {"unchanged": 7, "refuse": 1, "replace": 2}
+    outcomes = [(o.name, o.cause) for entry in result.entries for o in entry.outcomes]
+    assert outcomes == [("Once", "would-send-mail")]
+    assert not lab.tenant.outbox
+    events = record_truth(lab.tenant, user, {})["calendar"]["Calendar"]
+    shown = {one["properties"]["subject"]: one["properties"]["showAs"] for one in events}
+    assert shown == {"Once": "free", "Weekly": "busy", "All day": "busy"}
+    lab.assert_no_breach()
+
+
+async def test_by_import_meetings_have_their_attendees_and_nobody_hears_of_it(lab: Lab) -> None:
+    """With the export stream nothing of calendars and contacts is excepted."""
+    user, _ = fill(lab)
+    whole = {"tasks": EXCEPTIONS["tasks"]}
+    before = record_truth(lab.tenant, user, whole)
+    point = (await backup(lab, user)).point
+    wipe_records(lab.tenant, user)
+    assert sums(await lab.restore(point)) == {"create": 10}
+    assert not differences(before, record_truth(lab.tenant, user, whole))
+    assert not lab.tenant.outbox
+    lab.assert_no_breach()
+
+
+async def test_attendees_stand_in_the_text_and_times_in_their_zone(lab: Lab) -> None:
+    user, _ = fill(lab)
+    point = (await lab.backup(user, workloads=WORKLOADS, selection=PORTABLE)).point
+    wipe_records(lab.tenant, user)
+    await lab.restore(point)
+    events = record_truth(lab.tenant, user, {})["calendar"]["Calendar"]
+    once = next(one["properties"] for one in events if one["properties"]["subject"] == "Once")
+    assert once["attendees"] == []
+    assert "Required: Bob &lt;bob@example.com&gt; (none)" in once["body"]["content"]
+    assert once["start"]["timeZone"] == "W. Europe Standard Time"
+
+
+async def test_to_another_user_below_a_folder(lab: Lab) -> None:
+    """Calendars and lists cannot be in others: their names say where they came from."""
+    user, _ = fill(lab)
+    bob = add_user(lab.emulator, "bob", files=False)
+    bare = record_truth(lab.tenant, bob, {})
+    point = (await backup(lab, user)).point
+    assert sums(await lab.restore(point, f"{bob}/Back")) == {"create": 10}
+    after = record_truth(lab.tenant, bob, {})
+    new = {w: {n for n in after[w] if n not in bare[w]} for w in after}
+    assert new == {
+        "calendar": {"Back - Calendar", "Back - Team"},
+        "contacts": {"Back", "Back/Contacts", "Back/Contacts/Friends", "Back/Contacts/Friends/Old"},
+        "tasks": {"Back - Tasks", "Back - Garden"},
+    }
     lab.assert_no_breach()

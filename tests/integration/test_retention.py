@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from repository import ambient
+from engine.catalog import Row
+from engine.manifest import ObjectKey
+from repository import Places, PointDraft, ambient, new_point_id, open_repository
+from tests.fixtures.repositories import PASSPHRASE
 from tests.fixtures.trees import CommandLine, one_line
 
 pytestmark = pytest.mark.slow
@@ -184,6 +187,53 @@ def test_item_periods_do_not_reach_trees_and_bad_policies_change_nothing(
         refused = command("retain", repo, "--policy", file)
         assert (refused.code, one_line(refused)) == (code, True)
     assert ids(command, repo) == made
+
+
+def old_and_new_mail(repo: Path, tmp_path: Path) -> None:
+    """A mailbox with a folder, three messages of last year and one of today."""
+    year_ns = 365 * 24 * 3600 * 10**9
+    today_ns = int(START.timestamp()) * 10**9
+    folder = Row(b"f", b"", b"Inbox", "container", created_ns=1, modified_ns=1)
+    made = [
+        Row(b"%d" % n, b"f", b"m", "message", created_ns=created, modified_ns=created)
+        for n, created in enumerate([today_ns - year_ns] * 3 + [today_ns])
+    ]
+    places = Places(tmp_path / "mail-cache", tmp_path / "mail-state")
+    with (
+        open_repository(str(repo), PASSPHRASE, places) as repository,
+        repository.write_session("mail") as session,
+    ):
+        slice_ = session.open_slice(ObjectKey("user", "ann", "ann"), "mail", "s")
+        slice_.advance([folder, *made])
+        slice_.finish()
+        commit = session.commit()
+        assert commit is not None
+        refs = tuple(commit.entries.values())
+        session.seal_point(PointDraft(new_point_id(), "mail", "s", "success", refs))
+
+
+def test_an_item_period_that_takes_most_items_is_refused(
+    tmp_path: Path, command: CommandLine, clock: Clock, repo: Path
+) -> None:
+    """A slip (days for years): the preview says how many of the items would go, and the command wants --force."""
+    old_and_new_mail(repo, tmp_path)
+    rules = policy(tmp_path, "[items]\nperiod = '5 days'\n[[rule]]\nlast = 1\n")
+    dry = command("retain", repo, "--policy", rules, "--dry-run")
+    assert dry.code == 0
+    assert "3 of 4 in the newest states" in dry.out
+    assert "retention-share" in dry.err
+    document = command("retain", repo, "--policy", rules, "--dry-run", "--json").document
+    assert document["items"] == {"going": 3, "there": 4}
+    refused = command("retain", repo, "--policy", rules)
+    assert (refused.code, one_line(refused), "retention-share" in refused.err) == (1, True, True)
+    half = policy(
+        tmp_path, "drop_share_max = 0.75\n[items]\nperiod = '5 days'\n[[rule]]\nlast = 1\n"
+    )
+    assert command("retain", repo, "--policy", half).code == 0
+    assert command("repo", "collect", repo).code == 0
+    clock.moment += timedelta(days=1)
+    document = command("retain", repo, "--policy", half, "--dry-run", "--json").document
+    assert document["items"] == {"going": 0, "there": 1}
 
 
 def test_damage_never_costs_a_good_point(

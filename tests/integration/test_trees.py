@@ -4,10 +4,6 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,28 +15,7 @@ from repository.tree import importer
 from repository.tree.batches import Batch, BatchReader, ReadBatch
 from repository.tree.importer import import_tree
 from tests.fixtures.repositories import CHEAP, PASSPHRASE
-from tests.fixtures.trees import ODD_NAMES, CommandLine, make_odd_tree, one_line, snapshot
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A small plain tree."""
-    root = tmp_path / "tree"
-    (root / "sub" / "empty").mkdir(parents=True)
-    (root / "a").write_bytes(b"A" * 100)
-    (root / "sub" / "b").write_bytes(os.urandom(200_000))
-    (root / "sub" / "c").write_bytes(b"C")
-    return root
-
-
-def stored(repo: Path) -> dict[str, bytes]:
-    """Every object of a repository, cells and their lock apart: they count turns."""
-    return {
-        str(path.relative_to(repo)): path.read_bytes()
-        for path in repo.rglob("*")
-        if path.is_file() and path.name != "cas.lock" and path.parent.name != "sess"
-    }
-
+from tests.fixtures.trees import ODD_NAMES, CommandLine, make_odd_tree, one_line, snapshot, stored
 
 # -- there and back ----------------------------------------------------------------------------------
 
@@ -285,22 +260,6 @@ def test_what_vanishes_is_named_and_what_cannot_be_read_is_kept(
     assert snapshot(tmp_path / "out") == before
 
 
-@pytest.fixture
-def nobody() -> Iterator[Path]:
-    """This process as an ordinary user, with a folder of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become somebody else")
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o777)
-        os.setegid(65534)
-        os.seteuid(65534)
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
-
-
 def test_unreadable_files_are_named_for_people_without_rights(nobody: Path) -> None:
     """As an ordinary user: files and folders without a right are named, the rest is kept."""
     tree = nobody / "tree"
@@ -440,122 +399,6 @@ def test_json_is_one_document_each(
             plain = command(*words)
             assert plain.code == 0
             assert plain.out
-
-
-# -- full disks --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True
-    )
-    if done.returncode:
-        pytest.skip("mounting is not permitted")
-    yield folder
-    for _ in range(20):
-        if subprocess.run(["umount", folder], capture_output=True).returncode == 0:
-            return
-        time.sleep(0.1)
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no byte free."""
-    path = folder / "fill"
-    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):  # noqa: PT012
-        while True:
-            file.write(bytes(4096))
-    return path
-
-
-@pytest.mark.slow
-def test_a_full_repository_disk(
-    small_disk: Path, tree: Path, tmp_path: Path, command: CommandLine
-) -> None:
-    """One clear line, exit 1; the repository verifies, earlier points are there, and with space the import passes."""
-    repo = small_disk / "repo"
-    assert command("repo", "init", repo).code == 0
-    assert command("import", tree, repo).code == 0
-    big = tmp_path / "big"
-    big.mkdir()
-    (big / "file").write_bytes(os.urandom(20_000_000))
-    first_of_a_writer = tmp_path / "fresh-state"
-    for attempt in range(3):
-        if attempt == 1:
-            filler = fill(small_disk)
-        if attempt == 2:
-            command.state_dir = first_of_a_writer
-        answer = command("import", big, repo)
-        assert answer.code == 1, answer
-        assert one_line(answer), answer
-        assert "disk of the repository is full" in answer.err
-        assert "free some space" in answer.err
-        assert command("repo", "verify", repo, "--read-data").code == 0
-        assert [p["name"] for p in command("points", repo, "--json").document] == ["tree"]
-    filler.unlink()
-    (tree / "more").write_bytes(b"more")
-    assert command("import", tree, repo).code == 0
-    assert command("export", repo, "latest", tmp_path / "out").code == 0
-    assert snapshot(tmp_path / "out") == snapshot(tree)
-
-
-@pytest.mark.slow
-def test_init_on_a_full_disk(small_disk: Path, command: CommandLine) -> None:
-    """One clear line, exit 1, and no repository."""
-    fill(small_disk)
-    answer = command("repo", "init", small_disk / "repo")
-    assert (answer.code, one_line(answer)) == (1, True), answer
-    assert "full" in answer.err
-    assert not (small_disk / "repo" / "config").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["cache_dir", "state_dir"])
-def test_full_local_folders(
-    small_disk: Path, tree: Path, repo: Path, command: CommandLine, what: str
-) -> None:
-    """A full disk of caches or state is one clear line that names the option; never a traceback or a signal."""
-    assert command("import", tree, repo).code == 0
-    filler = fill(small_disk)
-    option = "--" + what.replace("_", "-")
-    codes = set()
-    for free in (0, 4096, 65_536, 90_112, 1_000_000):
-        setattr(command, what, small_disk / f"places-{free}")
-        with filler.open("r+b") as file:
-            file.truncate(max(0, filler.stat().st_size - free))
-        process = command.start("points", repo)
-        out, err = process.communicate()
-        codes.add(process.returncode)
-        if process.returncode:
-            assert process.returncode == 1, (free, err)
-            assert err.count(b"\n") == 1, (free, err)
-            assert option.encode() in err
-        else:
-            assert b"tree" in out
-        filler.unlink()
-        shutil.rmtree(small_disk / f"places-{free}", ignore_errors=True)
-        filler = fill(small_disk)
-    assert codes == {0, 1}
-
-
-@pytest.mark.slow
-def test_a_full_destination_disk(
-    small_disk: Path, tmp_path: Path, repo: Path, command: CommandLine
-) -> None:
-    """One clear line that names the destination, exit 1; the repository is as it was."""
-    big = tmp_path / "big"
-    big.mkdir()
-    (big / "file").write_bytes(os.urandom(20_000_000))
-    assert command("import", big, repo).code == 0
-    before = stored(repo)
-    answer = command("export", repo, "latest", small_disk / "out")
-    assert (answer.code, one_line(answer)) == (1, True)
-    assert f"the disk of {small_disk / 'out'} is full" in answer.err
-    assert stored(repo) == before
 
 
 def test_nothing_of_a_repository_is_open_to_others(

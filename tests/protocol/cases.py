@@ -1,9 +1,9 @@
 """The cases: who takes part, and what is stored before anybody moves."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from engine.commit import GenerationForm
+from engine.commit import CellForm, GenerationForm
 from engine.manifest import EntryRef
 from tests.protocol.collectors import Collector
 from tests.protocol.explore import Explored
@@ -24,6 +24,7 @@ class Case:
         entries: of `manifest-0`, `manifest-1`, ...: their chunks; each follows the one before.
         points: ids of points that name the entries, in order; "" for none.
         runs: chunks and packs, as "c>P d>P". condemned: packs.
+        cells: that are there already. folded: watermarks of the first generation.
     """
 
     processes: Sequence[Process]
@@ -33,6 +34,8 @@ class Case:
     runs: Sequence[str] = ()
     condemned: Sequence[str] = ()
     late: int = 0
+    cells: Sequence[CellForm] = ()
+    folded: Mapping[str, int] = field(default_factory=dict)
 
     def explore(self, rules: Rules = AS_BUILT, states_max: int = 20_000_000) -> Explored:
         world = World(self.processes, self.writers, rules, late=self.late)
@@ -64,10 +67,13 @@ class Case:
             points=tuple(points),
             runs=tuple(runs),
             condemned=dict.fromkeys(self.condemned, 1),
+            watermarks=dict(self.folded),
         )
+        there = {cell.writer: cell for cell in self.cells}
+        cells = tuple(world.forms.number(there[w]) if w in there else 0 for w in self.writers)
         stored = world.bits((*manifests, *points, *runs, *sorted(packs)))
         promised = world.bits((*manifests, *points))
-        return State((world.forms.number(form),), stored, (0,) * len(self.writers), 0, promised)
+        return State((world.forms.number(form),), stored, cells, 0, promised)
 
 
 Beginning = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
@@ -149,23 +155,35 @@ CASES: dict[str, tuple[int, Case]] = {
         ),
     ),
     "2 writers with one cell": (
-        177_950,
+        178_676,
         _case("c unused", AGAIN, _writer("V", Turn("c"), cell="W", repeats=1), K),
     ),
     "a writer leaves for ever, another one has its cell": (
-        11_945,
+        12_326,
         _case(
             "c unused", _writer("W", Turn("c"), leaves=True), _writer("V", Turn("c"), cell="W"), K
         ),
     ),
     "the same over two turns and collections": (
-        619_773,
+        707_949,
         _case(
             "c unused",
             _writer("W", Turn("c"), Turn("d"), leaves=True),
             _writer("V", Turn("c"), cell="W"),
             TWICE,
         ),
+    ),
+    "a cell that is behind what was folded of it": (
+        1_165,
+        replace(
+            _case("c unused", _writer("W", Turn("c"), Turn("d")), K),
+            cells=(CellForm("W", 1, "idle", ()),),
+            folded={"W": 2},
+        ),
+    ),
+    "a cell that is gone, one late request": (
+        4_124,
+        replace(_case("c unused", AGAIN, K, late=1), folded={"W": 3}),
     ),
     "two turns": (1_187, _case("c unused", _writer("W", Turn("c"), Turn("d"), chained=False), K)),
     "two turns, 1 collector twice": (
@@ -241,11 +259,11 @@ CASES: dict[str, tuple[int, Case]] = {
         ),
     ),
     "a writer with the cell that was copied with": (
-        586,
+        685,
         _case("c beside d", Collector("K", copies="d", cell="W"), W),
     ),
     "the same, 2 collectors": (
-        135_049,
+        164_932,
         _case("c beside d", Collector("K", copies="d", cell="W"), W, L),
     ),
     "two places of a chunk, runs merged": (

@@ -17,6 +17,7 @@ from engine.collection import (
     next_generation,
     turns_to_wait_for,
 )
+from engine.commit import cells_behind
 from engine.liveness import live_entries
 from repository.entries import Entries
 from repository.marking import _live
@@ -175,7 +176,11 @@ class Collector:
             now = now._replace(forgets=state.objects & world.bits(world.forgets))
         newest = state.gens[-1]
         then = now._replace(step="list", gen=newest)
-        if world.needed_objects(world.named(now.cells, newest)) & ~state.objects:
+        folded = world.generation(newest).watermarks
+        if cells_behind(world.cells_of(state.cells), folded):
+            then = Where("forgets", now.left, now.judging, now.through, wait=now.wait)
+            yield self._to(world, state, then, "finds a cell lost")
+        elif world.needed_objects(world.named(now.cells, newest)) & ~state.objects:
             then = Where("forgets", now.left, now.judging, now.through, wait=now.wait)
             yield self._to(world, state, then, "reads again")
         elif self._fine:

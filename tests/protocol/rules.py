@@ -28,6 +28,7 @@ class Rules:
         names_late_packs: packs stored in one turn are named in the next without a look at what was condemned.
         keeps_entries: an earlier entry is not looked up.
         forgets_at_once: rule 4.6 left out. drops_at_once: for entries that go by lineage.
+        begins_behind: a turn is gone on with that is not above its watermark.
         drops_commits: begin keeps no unfolded commit. folds_without_watermark: what was folded counts still.
         reads_forgets_late: after the cells.
         deletes_unknown: merged runs of a generation whose creation is unknown are deleted.
@@ -60,6 +61,7 @@ class Rules:
     keeps_entries: bool = False
     forgets_at_once: bool = False
     drops_at_once: bool = False
+    begins_behind: bool = False
     drops_commits: bool = False
     folds_without_watermark: bool = False
     reads_forgets_late: bool = False

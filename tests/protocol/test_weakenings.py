@@ -81,6 +81,11 @@ WEAKENED: dict[str, tuple[str, int, str]] = {
         23,
         "needs c, which no named run has",
     ),
+    "begins_behind": (
+        "a cell that is behind what was folded of it",
+        5,
+        "entry manifest-W2[c] vanished",
+    ),
     "drops_commits": ("two turns", 6, "entry manifest-W1[c] vanished"),
     "folds_without_watermark": ("a point is committed and forgotten", 12, "forget-F-W1 is lost"),
     "reads_forgets_late": ("a point is committed and forgotten", 11, "forget-F-W1 is lost"),

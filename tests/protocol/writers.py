@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from engine import commit as protocol
 from engine.commit import CommitForm
 from engine.errors import Fenced
@@ -125,8 +127,8 @@ class Writer:
         watermark = 0
         if now.seen:
             watermark = world.generation(now.seen).watermarks.get(self.cell, 0)
-        if world.rules.drops_commits:
-            watermark = 1 << 30
+        if world.rules.drops_commits and before is not None:
+            before = msgspec.structs.replace(before, commits=())
         try:
             begun = world.forms.number(protocol.begin(before, self.cell, watermark))
         except Fenced:
@@ -159,6 +161,13 @@ class Writer:
             yield self._to(world, state, now._replace(step="cells", read=()), "reads again")
             return
         number = named.generation.number
+        begun = world.cell(now.cell)
+        assert begun is not None
+        is_behind = named.generation.watermarks.get(self.cell, 0) >= begun.turn
+        if now.fresh and is_behind and not world.rules.begins_behind:
+            again = At("begin", now.turn, now.left, seen=newest)
+            yield self._to(world, state, again, f"finds its turn folded in gc/{number}")
+            return
         if now.fresh:
             then = now._replace(begun=number, begun_before=number, decided=number, fresh=False)
         else:

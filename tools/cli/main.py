@@ -5,11 +5,21 @@ import sys
 
 from engine.errors import BackupError, UsageError
 from tools.cli.commands import COMMANDS
-from tools.cli.output import DONE, FAILED, USAGE, complain, print_json, say
+from tools.cli.output import (
+    DONE,
+    FAILED,
+    USAGE,
+    complain,
+    print_json,
+    say,
+    size_text,
+    table_lines,
+)
 from tools.cli.syntax import WrongWords, find, overview
 
 INTERRUPTED = 130
 PROGRAM = "strongroom"
+TRACE = "STRONGROOM_TRACE"
 DESCRIPTION = "Microsoft 365 backup into a deduplicating, compressed, encrypted repository."
 
 
@@ -61,6 +71,24 @@ def run(arguments: list[str] | None = None) -> int:
         # whoever read our output has gone; nothing more can be said
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    finally:
+        if os.environ.get(TRACE):
+            _show_traces()
+
+
+def _show_traces() -> None:
+    """What each store was asked, on standard error."""
+    from repository.blobstore.traced import TRACES
+
+    for where, trace in TRACES.items():
+        head = [where, "calls", "failed", "sent", "received", "seconds", "longest"]
+        rows = [
+            [kind, str(count.calls), str(count.failed), size_text(count.bytes_sent),
+             size_text(count.bytes_received), f"{count.seconds:.3f}", f"{count.longest_s:.3f}"]
+            for kind, count in sorted(trace.counts.items())
+        ]  # fmt: skip
+        for line in table_lines(head, rows, range(1, len(head))):
+            complain(line)
 
 
 def main() -> None:

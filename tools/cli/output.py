@@ -50,7 +50,15 @@ def plain_text(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """A plain table; columns in `right` are aligned to the right."""
+    """A plain table on standard output; columns in `right` are aligned to the right."""
+    for line in table_lines(head, rows, right):
+        say(line)
+
+
+def table_lines(
+    head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
+) -> Iterator[str]:
+    """The lines of `table`."""
     cells = [list(head), *[[plain_text(cell) for cell in row] for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     for row in cells:
@@ -58,7 +66,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
             cell.rjust(widths[i]) if i in right else cell.ljust(widths[i])
             for i, cell in enumerate(row)
         ]
-        say("  ".join(line).rstrip())
+        yield "  ".join(line).rstrip()
 
 
 def facts(pairs: Mapping[str, str]) -> None:

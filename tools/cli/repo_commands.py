@@ -35,6 +35,7 @@ def init(
 ) -> int:
     """Create a repository; asks for the passphrase twice on a terminal."""
     from repository import create_repository
+    from repository.blobstore.locks import keeps_versions
 
     lock = _lock(immutable, governance=governance)
     secret = arguments.passphrase(passphrase_file, twice=True)
@@ -56,6 +57,11 @@ def init(
         say("keep the passphrase safe: without it nothing can ever be read back")
         if not made.config.compare_and_swap:
             complain("note: this storage lacks compare-and-swap: use one writer at a time")
+        if lock is None and keeps_versions(made.store):
+            complain(
+                "note: this bucket keeps versions: what is deleted still takes space and can be read; "
+                "give it a lifecycle rule for noncurrent versions"
+            )
         if lock is not None:
             say(
                 f"what is stored is locked for {lock.days} days at least ({lock.mode}): run "
@@ -80,6 +86,8 @@ def info(
     json: bool,
 ) -> int:
     """Version, keys, writers, restore points."""
+    from repository.blobstore.locks import keeps_versions
+
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
         document = {
             "repository": opened.id,
@@ -99,6 +107,7 @@ def info(
             "runs": len(opened.state.runs),
             "points": len(opened.points()),
             "locked": _locked(opened),
+            "versions_kept": keeps_versions(opened.store),
         }
     if json:
         print_json(document)

@@ -102,6 +102,7 @@ def _document(result: "RestoreResult") -> dict[str, object]:
         "resumed": result.resumed,
         "result": "failed" if result.failed else "warning" if result.warned else "success",
         "requests": result.requests,
+        "left_out": result.left_out,
         "cost": {
             "requests": result.cost.requests,
             "upload_bytes": result.cost.upload_bytes,
@@ -138,6 +139,8 @@ def _report(result: "RestoreResult") -> None:
         complain(f"{outcome.result}: {plain_text(entry.label)}: {name}: {outcome.cause}")
     if len(problems) > PROBLEMS_SHOWN_MAX:
         complain(f"... and {len(problems) - PROBLEMS_SHOWN_MAX} more; --json lists all")
+    for label in result.left_out:
+        complain(f"left out: {plain_text(label)}: not restored to Microsoft 365 yet, use `export`")
     if result.dry_run:
         say(
             f"nothing was written; it takes about {result.cost.requests} requests, "

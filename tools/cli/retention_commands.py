@@ -1,6 +1,7 @@
 """What goes and what stays: `retain`, `forget`, `hold`."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from engine.errors import BackupError, Conflict, NotFound, UsageError
 from engine.retention import (
     Candidate,
     Decision,
+    ExpiringItems,
     Policy,
     Reason,
     Rule,
@@ -51,9 +53,9 @@ def retain(
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened:
         plan = _Plan(opened, now, dry_run=dry_run)
         plan.decisions = decide(plan.candidates(), rules, now)
-        plan.items_from_ns = _items_from_ns(plan, rules)
+        plan.expire(_items_from_ns(plan, rules))
         if not force and not dry_run:
-            check_sane(plan.decisions, rules, now)
+            check_sane(plan.decisions, rules, now, plan.items)
         plan.carry_out()
         code = plan.show(json=json)
         if dry_run and not force and at is None:
@@ -64,7 +66,7 @@ def retain(
 def _say_refusal(plan: "_Plan", rules: Policy) -> None:
     """What would stop the command without --dry-run; the preview itself is fine."""
     try:
-        check_sane(plan.decisions, rules, plan.now)
+        check_sane(plan.decisions, rules, plan.now, plan.items)
     except Conflict as error:
         complain(f"note: this would be refused: {error.message} ({error.code})")
 
@@ -178,6 +180,7 @@ class _Plan:
         self.holds = repository.state.generation.holds
         self.decisions: list[Decision] = []
         self.items_from_ns: int | None = None
+        self.items: ExpiringItems | None = None
 
     def candidates(self) -> list[Candidate]:
         """The points as the rules see them."""
@@ -207,6 +210,14 @@ class _Plan:
                 )
             reason = Reason("named", "not named" if keep else "named")
             self.decisions.append(Decision(candidate, keep, (reason,)))
+
+    def expire(self, items_from_ns: int | None) -> None:
+        """Decide that items of before a time go, and count them."""
+        from repository.expiry import expiring_items
+
+        if items_from_ns is not None:
+            self.items_from_ns = items_from_ns
+            self.items = expiring_items(self.repository, items_from_ns)
 
     @property
     def going(self) -> list[Decision]:
@@ -246,9 +257,12 @@ class _Plan:
         ]
         if rows:
             table(["", "id", "time (UTC)", "name", "why"], rows)
-        if self.items_from_ns is not None:
+        if self.items_from_ns is not None and self.items is not None:
             go = "would go" if self.dry_run else "go"
-            say(f"items created and modified before {_moment_text(self.items_from_ns)} {go}")
+            say(
+                f"items created and modified before {_moment_text(self.items_from_ns)} {go}, for good: "
+                f"{self.items.going} of {self.items.there} in the newest states"
+            )
         going = len(self.going)
         if self.dry_run:
             say(f"{going} of {len(self.decisions)} restore points would be forgotten")
@@ -262,6 +276,7 @@ class _Plan:
             "forgotten": len(self.going),
             "kept": len(self.decisions) - len(self.going),
             "items_from_ns": self.items_from_ns,
+            "items": None if self.items is None else asdict(self.items),
             "damaged": sorted(self.damaged),
             "points": [
                 {

@@ -87,7 +87,12 @@ ROLES = (
         "A local Microsoft Graph and Entra ID with a seeded tenant.",
         "tools.cli.role_commands:emulator",
         (
-            parameter("--recipe", metavar="NAME", default="demo", help="demo (default) or empty"),
+            parameter(
+                "--recipe",
+                metavar="NAME",
+                default="demo",
+                help="demo (default), tiny, mid, nasty, huge, empty",
+            ),
             parameter(
                 "--content", metavar="DIR", type=Path, help="Serve a tenant made of this folder"
             ),

@@ -16,13 +16,15 @@ from tools.emulator.serve import RECIPES, Emulator, serve
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.emulator", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--recipe", choices=sorted(RECIPES), default="demo")
+    recipes = ", ".join(sorted(RECIPES))
+    what.add_argument("--recipe", default="demo", help=f"{recipes}; huge:N has N messages")
     what.add_argument("--content", type=Path, help="folder whose first-level folders are users")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--org", type=Path, help="TOML file to write when ready")
     parser.add_argument("--restore-org", type=Path, help="the same with the app of the restore")
     parser.add_argument("--data-dir", type=Path, default=default_data_dir())
+    parser.add_argument("--script", type=Path, help="JSON file with a fault script")
     parser.add_argument("--throttling", choices=get_args(Throttling), default="off")
     parser.add_argument("--rate", type=float, default=1.0, help="virtual seconds per second")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds each answer takes")
@@ -61,6 +63,7 @@ def main() -> int:
         port=int(port),
         org_file=arguments.org,
         restore_org_file=arguments.restore_org,
+        script=arguments.script,
         throttling=arguments.throttling,
         rate=arguments.rate,
         latency=arguments.latency,

@@ -10,17 +10,16 @@ from tools.emulator.attachment_input import read_attachment
 from tools.emulator.attachment_json import attachment_json, attachment_key, attachments, item_json
 from tools.emulator.blob import BytesBlob
 from tools.emulator.call import Call
-from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError, no_mail_item
 from tools.emulator.exchange import applied, page_size
 from tools.emulator.mail_call import addressed, reading, store, view
 from tools.emulator.mail_json import MessageReading, View
 from tools.emulator.message import MessageAttachment
-from tools.emulator.outlook import upload_url
+from tools.emulator.outlook import upload_reply
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, content_reply, json_reply
 from tools.emulator.route import Route
-from tools.emulator.upload_sessions import LIFE, read_item
+from tools.emulator.upload_sessions import read_item
 
 
 def _expands_items(call: Call) -> bool:
@@ -41,8 +40,10 @@ async def list_attachments(call: Call) -> Reply:
     """GET .../messages/{message}/attachments"""
     one = reading(call)
     found = await asyncio.to_thread(attachments, one)
-    for attachment in found:
-        _check_fault(call, one, attachment)
+    select = odata.selection(call.query)
+    if select is None or "contentbytes" in select:  # a listing without contents opens none
+        for attachment in found:
+            _check_fault(call, one, attachment)
     body = list_page(
         call, found, lambda row: _json(call, one, row), "attachments", page_size(call, 1000)
     )
@@ -119,15 +120,7 @@ async def create_upload_session(call: Call) -> Reply:
         place = f"users('{user}')/messages('{one.key}')/Attachments('{name}')"
         return f"https://outlook.office.com/api/gv1.0/{place}"
 
-    expires = call.now + LIFE
-    session = call.services.uploads.open(item["size"], expires, attach)
-    body = {
-        "@odata.context": call.context("uploadSession"),
-        "uploadUrl": upload_url(call, expires, session),
-        "expirationDateTime": iso(expires),
-        "nextExpectedRanges": ["0-"],
-    }
-    return json_reply(body, 201)
+    return upload_reply(call, item["size"], attach)
 
 
 async def delete_attachment(call: Call) -> Reply:

@@ -5,7 +5,7 @@ One Graph request on its way to a handler, and what handlers work with.
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -22,6 +22,8 @@ from tools.emulator.sealing import Sealer
 from tools.emulator.tenant import Tenant, User
 from tools.emulator.throttle import Throttle
 from tools.emulator.upload_sessions import UploadSessions
+
+_NATIONAL = (".microsoft.us", ".chinacloudapi.cn")
 
 
 def _no_control(name: str, arguments: dict[str, Any]) -> object:
@@ -155,8 +157,15 @@ class Call:
     def user(self) -> User:
         """The user in the path, or whose mailbox is in it."""
         if "mailbox" in self.params:
+            self.check_global()
             return self.tenant.mailbox_owner(self.params["mailbox"])
         return self.tenant.user(self.params["user"])
+
+    def check_global(self) -> None:
+        """400 for a call that only the global cloud has, on the host of another one."""
+        host = (urlsplit(self.origin).hostname or "").lower()
+        if host.endswith(_NATIONAL):
+            raise bad_request("Resource not found for the segment.")
 
     def mailbox(self) -> Mailbox:
         """The mailbox of the user in the path; 404 when the user has none."""

@@ -12,10 +12,11 @@ from tools.emulator.call import Request, Services
 from tools.emulator.downloads import download
 from tools.emulator.entra_routes import Entra
 from tools.emulator.errors import GraphError
+from tools.emulator.fault_script import Event
 from tools.emulator.graph import Graph
 from tools.emulator.outlook_door import Outlook
 from tools.emulator.reply import Reply
-from tools.emulator.staging import error_reply
+from tools.emulator.staging import error_reply, staged
 
 _VERSIONS = ("/v1.0/", "/beta/", "/_api/v2.0/", "/_api/v2.1/")
 _LOGIN_HOSTS = (
@@ -27,6 +28,7 @@ _LOGIN_HOSTS = (
 )
 _DOWNLOAD_TEMPLATE = "(pre-authenticated download)"
 _WRITE_BYTES = 256 << 10
+_DRIPS = 8  # pieces of a body that comes slowly
 REQUEST_BYTES_MAX = 256 << 20  # imports are larger than what Graph itself takes
 
 
@@ -44,8 +46,8 @@ class Door:
         reply = await self._reply(request)
         if reply.dropped:
             return _dropped(request)
-        if reply.cut is not None:
-            return await _send_cut(request, reply)
+        if reply.cut is not None or reply.drip_s or reply.chunked:
+            return await _send_slowly(request, reply)
         response = web.Response(status=reply.status, body=reply.body, headers=reply.headers)
         if reply.body:
             response.headers["Content-Type"] = reply.content_type
@@ -59,7 +61,12 @@ class Door:
         host = request.host.partition(":")[0].lower()
         if host in _LOGIN_HOSTS or Entra.owns(raw):
             body = await request.read()
-            return self._entra.answer(request.method, origin, raw, request.headers, body)
+            event = Event(request.method, path.strip("/").split("/"), frozenset({"token"}))
+
+            async def sign_in() -> Reply:
+                return self._entra.answer(request.method, origin, raw, request.headers, body)
+
+            return await staged(self._services, event, "", sign_in)
         if (token := _download_token(path, query)) is not None:
             return await self._download(request, token)
         for prefix in (*_VERSIONS, outlook.PREFIX):
@@ -89,8 +96,14 @@ class Door:
             services.faults.check_service()
             if services.latency:
                 await asyncio.sleep(services.latency)
-            reply, headers = await download(services, token, request.headers.get("Range"))
-            reply.headers.update(headers)
+            event = Event(request.method, ("download",), frozenset({"read", "download"}))
+
+            async def content() -> Reply:
+                reply, headers = await download(services, token, request.headers.get("Range"))
+                reply.headers.update(headers)
+                return reply
+
+            reply = await staged(services, event, "", content)
         except GraphError as error:
             reply = error_reply(services, error, request.headers)
         services.ledger.finish(_DOWNLOAD_TEMPLATE, reply.status, len(reply.body), 0)
@@ -118,16 +131,20 @@ def _dropped(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(status=503)
 
 
-async def _send_cut(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    """Promise the whole body, send a fraction of it and break the connection."""
-    assert reply.cut is not None
+async def _send_slowly(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    """Send the body in pieces: over some time, without its length, or not to the end."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     response.headers["Content-Type"] = reply.content_type
-    response.content_length = len(reply.body)
+    if reply.chunked:
+        response.enable_chunked_encoding()
+    else:
+        response.content_length = len(reply.body)
     await response.prepare(request)
-    end = int(len(reply.body) * reply.cut)
-    for start in range(0, end, _WRITE_BYTES):
-        await response.write(reply.body[start : min(end, start + _WRITE_BYTES)])
-    if request.transport is not None:
+    end = len(reply.body) if reply.cut is None else int(len(reply.body) * reply.cut)
+    step = max(1, min(_WRITE_BYTES, end // _DRIPS if reply.drip_s else _WRITE_BYTES))
+    for start in range(0, end, step):
+        await asyncio.sleep(reply.drip_s * step / end if reply.drip_s else 0)
+        await response.write(reply.body[start : min(end, start + step)])
+    if reply.cut is not None and request.transport is not None:
         request.transport.close()  # flushes what was written, then ends the stream early
     return response

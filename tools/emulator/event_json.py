@@ -185,6 +185,8 @@ def attachment_json(attachment: RecordAttachment, *, item: bool = False) -> dict
             "contentLocation": None,
             "contentBytes": base64.b64encode(attachment.content.read()).decode(),
         }
-    elif attachment.kind == "item" and item:
+    elif attachment.kind == "reference":
+        body["sourceUrl"] = attachment.content.read().decode("utf-8", "replace")
+    elif item:
         body["item"] = json.loads(attachment.content.read())
     return body

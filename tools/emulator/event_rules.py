@@ -38,14 +38,15 @@ def completed(properties: dict[str, Any]) -> dict[str, Any]:
             text = "An all-day event is from midnight to midnight and lasts a day at least."
             raise GraphError(400, "ErrorPropertyValidationFailure", text)
     if found.get("recurrence") is not None:
-        recurrence.check(found["recurrence"])
-        found["recurrence"] = _recurrence(found["recurrence"], found["start"])
+        found["recurrence"] = whole_recurrence(found["recurrence"], found["start"]["timeZone"])
     return found
 
 
-def _recurrence(given: dict[str, Any], start: dict[str, str]) -> dict[str, Any]:
+def whole_recurrence(given: dict[str, Any], zone: str) -> dict[str, Any]:
+    """A recurrence with all its members; 400 for one that Exchange does not take."""
+    recurrence.check(given)
     span = {
-        "recurrenceTimeZone": start["timeZone"],
+        "recurrenceTimeZone": zone,
         "numberOfOccurrences": 0,
         "endDate": _ZERO_DATE,
     }

@@ -13,16 +13,18 @@ from typing import Any
 from tools.emulator import exchange, naming
 from tools.emulator.blob import BytesBlob
 from tools.emulator.calendar_routes import calendar, found_event, store, writer
-from tools.emulator.calendars import CalendarGroup, Event, Instance
+from tools.emulator.calendars import CalendarGroup, Event, Instance, instance_key
 from tools.emulator.call import Call
 from tools.emulator.errors import GraphError, bad_request, no_mail_item
 from tools.emulator.event_input import changed_event, new_event
 from tools.emulator.event_json import attachment_json, calendar_json, group_json
 from tools.emulator.outbox import SentKind, SentMail, addresses
+from tools.emulator.outlook import upload_reply
 from tools.emulator.record_input import ATTACHMENT_BYTES_MAX, check_match, mapi_properties
 from tools.emulator.records import RecordAttachment
 from tools.emulator.reply import Reply, json_reply
 from tools.emulator.route import Method, Route
+from tools.emulator.upload_sessions import read_item
 
 _COLORS = (
     "auto", "lightBlue", "lightGreen", "lightOrange", "lightGray", "lightYellow", "lightTeal",
@@ -254,6 +256,8 @@ def read_attachment(call: Call, body: Any) -> RecordAttachment:
         raise GraphError(413, "ErrorMessageSizeExceeded", "The attachment is too large.")
     if kind == "itemAttachment":
         data = exchange.encoded(body.get("item") or {})
+    elif kind == "referenceAttachment":
+        data = str(body.get("sourceUrl") or "").encode()
     made = store(call).attachment(str(name), BytesBlob(data), call.now)
     made.kind = {"f": "file", "i": "item", "r": "reference"}[kind[0]]  # type: ignore[assignment]
     made.content_type = body.get("contentType") or ("application/octet-stream" if data else None)
@@ -277,6 +281,24 @@ def hang(call: Call, event: Event, day: date | None, made: RecordAttachment) -> 
         held.touch(event, at=call.now)
     else:
         held.change_instance(event, day, {}, at=call.now).attachments[made.key] = made
+
+
+async def create_upload_session(call: Call) -> Reply:
+    """POST .../events/{event}/attachments/createUploadSession"""
+    event, day, _ = _target(call)
+    item, user = read_item(call.body()), call.params["user"]
+    key = event.key if day is None else instance_key(event.key, day)
+
+    def attach(content: bytes) -> str:
+        target, on = store(call).find(key)  # it may have gone meanwhile
+        made = store(call).attachment(item["name"], BytesBlob(content), call.now)
+        made.content_type = item.get("contentType") or "application/octet-stream"
+        made.inline, made.content_id = item.get("isInline") is True, item.get("contentId")
+        hang(call, target, on, made)
+        place = f"users('{user}')/events('{key}')/Attachments('{made.key}')"
+        return f"https://outlook.office.com/api/gv1.0/{place}"
+
+    return upload_reply(call, item["size"], attach)
 
 
 async def delete_attachment(call: Call) -> Reply:
@@ -320,6 +342,7 @@ def _routes() -> list[Route]:
             ("POST", event + "/permanentDelete", permanent_delete),
             ("POST", event + "/cancel", cancel_event),
             ("POST", event + "/attachments", create_attachment),
+            ("POST", event + "/attachments/createUploadSession", create_upload_session),
             ("DELETE", event + "/attachments/{attachment}", delete_attachment),
         ]
         table += [

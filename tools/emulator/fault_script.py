@@ -22,7 +22,8 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Args:
         method: HTTP method.
         path: path behind the version prefix; `*` is one segment, a last `**` any number of them.
-        kind: `write` is every call that changes something, imports and uploads too.
+        kind: `write` is every call that changes something, imports and uploads too; `token` is all
+            of sign-in, which a rule without a kind leaves alone.
         mailbox: id or principal name of the user whose Exchange data it is.
         app: `backup` or `restore`.
         nth: the nth matching call, from 1, or several of them.
@@ -54,12 +55,16 @@ class Do(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Args:
         status: answer so instead of doing it; with `commit` it is done first.
         code: `error.code` of that answer.
+        message: `error.message` of that answer.
+        inner: members of its `innerError`.
         headers: headers of that answer.
         body: `json` (the error envelope), `html`, `text` or `empty`.
         commit: do the call, whatever is answered.
         then: `drop` closes the connection without an answer; without `commit` nothing is done.
         delay_s: real seconds to wait before.
         truncate_at: cut the body after this fraction; Content-Length stays full.
+        drip_s: real seconds over which the body comes.
+        chunked: send no Content-Length.
         corrupt: change one byte in the middle of the body; hashes and lengths stay.
         page: change what a page of a listing holds.
         control: control calls to make before the call, each `{call: name, ...arguments}`.
@@ -67,12 +72,16 @@ class Do(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     status: int | None = None
     code: str = "serviceNotAvailable"
+    message: str = "The emulator was told to fail."
+    inner: dict[str, Any] = {}
     headers: dict[str, str] = {}
     body: Literal["json", "html", "text", "empty"] = "json"
     commit: bool = False
     then: Literal["drop"] | None = None
     delay_s: float = 0.0
     truncate_at: float | None = None
+    drip_s: float = 0.0
+    chunked: bool = False
     corrupt: bool = False
     page: PageEdit | None = None
     control: list[dict[str, Any]] = []
@@ -135,7 +144,7 @@ class _Armed:
         return (
             when.method in (None, event.method)
             and when.app in (None, event.app)
-            and (when.kind is None or when.kind in event.kinds)
+            and ("token" not in event.kinds if when.kind is None else when.kind in event.kinds)
             and (when.mailbox is None or when.mailbox.lower() in event.owner)
             and (self._path is None or _path_matches(self._path, event.segments))
         )

@@ -16,7 +16,7 @@ from email.utils import format_datetime
 
 import jwt
 
-from tools.emulator import routing, user_routes
+from tools.emulator import batch, routing, user_routes
 from tools.emulator.call import Call, Request, Services
 from tools.emulator.entra import App
 from tools.emulator.errors import GraphError
@@ -41,6 +41,17 @@ class Graph:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._batch = Route(batch.PATH, self._answer_batch, "batch", (), method="POST", reads=True)
+
+    async def _answer_batch(self, call: Call) -> Reply:
+        """POST /$batch"""
+        steps = batch.read(call.request.body, call.breach)
+        return await batch.run(call.request, steps, self.answer)
+
+    def _find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
+        if request.path.lower() == batch.PATH and request.method == "POST":
+            return self._batch, {}
+        return routing.find(request.method, request.path)
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request."""
@@ -48,7 +59,7 @@ class Graph:
         name, cost = _UNKNOWN, 0
         try:
             try:
-                found = routing.find(request.method, request.path)
+                found = self._find(request)
                 name = found[0].name if found else _UNKNOWN
             finally:
                 services.ledger.check_agent(
@@ -83,7 +94,7 @@ class Graph:
                 names, owner = user.names, user.key
                 size = len(call.request.body) if route.writes else 0
                 await stack.enter_async_context(admitted(services, user, size))
-            else:
+            elif route.service != "batch":  # what is in a batch is admitted one by one
                 await asyncio.sleep(services.latency)
                 throttle = services.throttle
                 admit = throttle.files if route.service == "files" else throttle.identity
@@ -122,6 +133,7 @@ class Graph:
             self._services.ledger.breach("write-call", f"{route.name} by {app.name}", now)
         if route.roles and not set(route.roles) & set(claims["roles"]):
             code, text = {
+                "batch": ("Forbidden", "Access is denied."),
                 "mail": ("ErrorAccessDenied", "Access is denied. Check credentials and try again."),
                 "files": ("accessDenied", "Access denied"),
                 "identity": (

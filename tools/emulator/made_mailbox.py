@@ -7,17 +7,19 @@ changes is kept as in any other mailbox, over what is made.
 """
 
 import bisect
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Sequence
+from typing import overload
 
 from tools.emulator import naming
 from tools.emulator.changelog import Change, ChangeLog
+from tools.emulator.lazy_mapping import LazyMapping
 from tools.emulator.mailbox import Folder, Mailbox
 from tools.emulator.message import Message
 
 Make = Callable[[int, Folder], Message]
 
 
-class MadeMessages(MutableMapping[str, Message]):
+class MadeMessages(LazyMapping[Message]):
     """The messages of one folder: those numbered `first` to `first + count`, and what was put there."""
 
     def __init__(self, mailbox: "MadeMailbox", folder: Folder, first: int, count: int) -> None:
@@ -26,44 +28,87 @@ class MadeMessages(MutableMapping[str, Message]):
         self._first = first
         self._count = count
         self._kept: dict[str, Message] = {}
-        self._gone: set[str] = set()
+        self._gone: set[int] = set()
 
-    def _is_made(self, key: str) -> bool:
-        """True for a message of this folder that nobody changed."""
+    def _number(self, key: str) -> int | None:
+        """The number of a message of this folder that nobody changed."""
         number = self._mailbox.number(key)
-        inside = number is not None and 0 <= number - self._first < self._count
-        return inside and key not in self._gone and key == self._mailbox.key(number or 0)
+        if number is None or not 0 <= number - self._first < self._count or number in self._gone:
+            return None
+        return number if self._mailbox.key(number) == key else None
 
     def __getitem__(self, key: str) -> Message:
         if key in self._kept:
             return self._kept[key]
-        if not self._is_made(key):
+        number = self._number(key)
+        if number is None:
             raise KeyError(key)
-        return self._mailbox.made(self._mailbox.number(key) or 0, self._folder)
+        return self._mailbox.made(number, self._folder)
 
     def __setitem__(self, key: str, message: Message) -> None:
-        if self._is_made(key):
-            self._gone.add(key)
+        number = self._number(key)
+        if number is not None:
+            self._gone.add(number)
         self._kept[key] = message
 
     def __delitem__(self, key: str) -> None:
         if self._kept.pop(key, None) is None:
-            if not self._is_made(key):
+            number = self._number(key)
+            if number is None:
                 raise KeyError(key)
-            self._gone.add(key)
+            self._gone.add(number)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._kept or (isinstance(key, str) and self._is_made(key))
+        return key in self._kept or (isinstance(key, str) and self._number(key) is not None)
 
     def __len__(self) -> int:
         return self._count - len(self._gone) + len(self._kept)
 
     def __iter__(self) -> Iterator[str]:
-        for number in range(self._first, self._first + self._count):
-            key = self._mailbox.key(number)
-            if key not in self._gone:
-                yield key
+        for number in self._present():
+            yield self._mailbox.key(number)
         yield from list(self._kept)
+
+    def _present(self) -> Iterator[int]:
+        numbers = range(self._first, self._first + self._count)
+        return (number for number in numbers if number not in self._gone)
+
+    def each(self) -> Iterator[Message]:
+        """The messages that nobody changed."""
+        return (self._mailbox.made(number, self._folder) for number in self._present())
+
+    def newest_first(self) -> Sequence[Message]:
+        return _Newest(self)
+
+    def at(self, place: int) -> Message:
+        """The message at a place counted from the oldest, in [0, len)."""
+        made = self._count - len(self._gone)
+        if place >= made:
+            return list(self._kept.values())[place - made]
+        number = self._first + place
+        for gone in sorted(self._gone):
+            number += gone <= number
+        return self._mailbox.made(number, self._folder)
+
+
+class _Newest(Sequence[Message]):
+    """The messages of a folder from the last to the first."""
+
+    def __init__(self, held: MadeMessages) -> None:
+        self._held = held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @overload
+    def __getitem__(self, place: int) -> Message: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Message]: ...
+    def __getitem__(self, place: int | slice) -> Message | list[Message]:
+        places = range(len(self._held) - 1, -1, -1)[place]
+        if isinstance(places, range):
+            return [self._held.at(each) for each in places]
+        return self._held.at(places)
 
 
 class MadeLog(ChangeLog[str]):
@@ -96,12 +141,12 @@ class MadeMailbox(Mailbox):
         self._make = make
         self._starts: list[int] = []
         self._places: list[Folder] = []
-        self._total = 0
+        self.total = 0
 
     def fill(self, folder: Folder, count: int, unread: int) -> None:
         """Let an empty folder have `count` messages of which `unread` are not read."""
-        first = self._total
-        self._total += count
+        first = self.total
+        self.total += count
         self._starts.append(first)
         self._places.append(folder)
         folder.messages = MadeMessages(self, folder, first, count)
@@ -115,7 +160,7 @@ class MadeMailbox(Mailbox):
     def number(self, key: str) -> int | None:
         """The number in an id of either kind; None when the mailbox did not make it."""
         number = naming.number_in(self._seed, self.owner, key)
-        return number if number is not None and number < self._total else None
+        return number if number is not None and number < self.total else None
 
     def made(self, number: int, folder: Folder) -> Message:
         """The message of a number, as nobody changed it."""
@@ -135,9 +180,8 @@ class MadeMailbox(Mailbox):
 
     def messages(self) -> Iterator[Message]:
         for folder in self._places:
-            for message in folder.messages.values():
-                if message.key not in self._messages:
-                    yield message
+            if isinstance(folder.messages, MadeMessages):
+                yield from folder.messages.each()
         yield from super().messages()
 
     def remove(self, message: Message, *, at: float) -> None:

@@ -22,6 +22,16 @@ _REPLY = re.compile(r"^\s*((re|fw|fwd|aw|wg|sv|vs|antw)\s*(\[\d+\])?\s*:\s*)+", 
 _IMPORTANCE = {"high": "high", "urgent": "high", "1": "high", "2": "high", "low": "low", "5": "low"}
 
 
+# by the method of the calendar part and, in an answer, what was answered
+_MEETINGS = {
+    ("REQUEST", ""): ("eventMessageRequest", "meetingRequest"),
+    ("CANCEL", ""): ("eventMessage", "meetingCancelled"),
+    ("REPLY", "ACCEPTED"): ("eventMessageResponse", "meetingAccepted"),
+    ("REPLY", "TENTATIVE"): ("eventMessageResponse", "meetingTenativelyAccepted"),
+    ("REPLY", "DECLINED"): ("eventMessageResponse", "meetingDeclined"),
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
     """How a client wants messages: which id form, and text instead of HTML bodies."""
@@ -59,6 +69,16 @@ class MessageReading:
         if self._content is None:
             self._content = mime.read_content(self.message.mime.read())
         return self._content
+
+    def meeting(self) -> tuple[str, str] | None:
+        """Graph's type of a meeting message and what it says; None for any other message."""
+        if b"text/calendar" not in self.message.mime.head(mime.HEAD_BYTES_MAX).lower():
+            return None
+        text = re.sub(r"\r?\n[ \t]", "", self.content.calendar or "")
+        method = re.search(r"^METHOD:(\w+)", text, re.M | re.I)
+        answer = re.search(r"PARTSTAT=(\w+)", text, re.I)
+        key = (method[1].upper() if method else "", answer[1].upper() if answer else "")
+        return _MEETINGS.get(key) or _MEETINGS.get((key[0], ""))
 
     def value(self, name: str) -> Any:
         """One property by its name: as written, else what the MIME says."""
@@ -184,6 +204,10 @@ def message_json(reading: MessageReading, select: list[str] | None) -> dict[str,
     for lower in wanted:
         if name := _BY_LOWER.get(lower):
             body[name] = reading.value(name)
+    if needs_mime(select) and (meeting := reading.meeting()) is not None:
+        body["@odata.type"] = f"#microsoft.graph.{meeting[0]}"
+        if select is None or "meetingmessagetype" in select:
+            body["meetingMessageType"] = meeting[1]
     return body
 
 

@@ -5,7 +5,7 @@ How a call wants messages written: properties chosen, attachments and MAPI prope
 import asyncio
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tools.emulator import extended, odata
@@ -76,7 +76,7 @@ def asked(call: Call) -> Rendering:
     return rendering(call, odata.selection(call.query), expand)
 
 
-def filtered(call: Call, rows: list[Message], text: str) -> list[Message]:
+def filtered(call: Call, rows: Sequence[Message], text: str) -> list[Message]:
     """The messages that fulfil a `$filter`, MAPI properties among what it may name."""
     properties, rest = extended.split_filter(text)
     names = [name.lower() for name in _NAMES.findall(rest)]

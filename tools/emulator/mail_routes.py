@@ -5,16 +5,19 @@ Exchange: mail folders, messages, attachments, and their change tracking.
 import asyncio
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from tools.emulator import delta, exchange, odata
 from tools.emulator.blob import BytesBlob
 from tools.emulator.call import Call
 from tools.emulator.errors import GraphError
 from tools.emulator.exchange import PAGE_MAX, Feed, applied, delta_body, delta_round, removed
+from tools.emulator.lazy_mapping import newest_first
 from tools.emulator.mail_call import reading
 from tools.emulator.mail_json import folder_json
 from tools.emulator.mail_rendering import asked, filtered, rendering
 from tools.emulator.mailbox import Folder
+from tools.emulator.message import Message
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, content_reply, json_reply
 from tools.emulator.route import Route
@@ -84,11 +87,11 @@ async def list_messages(call: Call) -> Reply:
     """GET .../messages and .../mailFolders/{folder}/messages"""
     if odata.option(call.query, "search"):
         raise GraphError(501, "NotImplemented", "The emulator does not search messages.")
+    rows: Sequence[Message]
     if "folder" in call.params:
-        rows = list(_folder(call).messages.values())
+        rows = newest_first(_folder(call).messages)
     else:
-        rows = list(call.mailbox().messages())
-    rows.reverse()  # newest first
+        rows = list(call.mailbox().messages())[::-1]
     how = asked(call)
     if text := odata.option(call.query, "filter"):
         rows = await asyncio.to_thread(filtered, call, rows, text)

@@ -15,6 +15,7 @@ from tools.emulator.calendars import CalendarStore
 from tools.emulator.changelog import ChangeLog, Generations
 from tools.emulator.contacts import ContactStore
 from tools.emulator.errors import GraphError, no_mail_item
+from tools.emulator.mailbox_settings import MailboxSettings
 from tools.emulator.message import Message
 from tools.emulator.tasks import TaskStore
 
@@ -107,6 +108,7 @@ class Mailbox:
         self.hierarchy_log: ChangeLog[str] = ChangeLog()  # folders of every kind
         for log in (self.folder_log, self.calendars.log, self.contacts.log, self.tasks.log):
             log.join(self.hierarchy_log)
+        self.settings = MailboxSettings(seed, owner)
         self.item_generations: dict[str, Generations] = defaultdict(Generations)
 
     def _add_root(self, well_known: str, name: str) -> Folder:

@@ -1,11 +1,10 @@
 """
-The mailbox import/export API of Exchange: folders, items, export, and import sessions.
+The mailbox import/export API of Exchange: folders and items of every kind, and their feeds.
 
-Source: Graph v1.0, `exchangeSettings`, `mailbox`, `mailboxFolder`, `mailboxItem`.
+Source: Graph v1.0, `mailboxFolder`, `mailboxItem`.
 """
 
 import asyncio
-import base64
 from typing import Any
 
 from tools.emulator import delta, exchange, odata
@@ -14,34 +13,18 @@ from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError, bad_request
 from tools.emulator.exchange import PAGE_MAX, Feed, applied, delta_body, delta_round, removed
 from tools.emulator.export_stream import seal
+from tools.emulator.lazy_mapping import newest_first
 from tools.emulator.mail_call import store
 from tools.emulator.mailbox_items import MAIL, Item, ItemFolder, MailboxItems
 from tools.emulator.message import Message
-from tools.emulator.outlook import import_url
 from tools.emulator.paging import list_page
 from tools.emulator.reply import Reply, json_reply
 from tools.emulator.route import Route
-
-EXPORT_ITEMS_MAX = 20
 
 
 def items(call: Call) -> MailboxItems:
     """The mailbox in the path."""
     return MailboxItems(call.mailbox(), store(call), call.tenant.seed, call.now)
-
-
-async def exchange_settings(call: Call) -> Reply:
-    """GET /users/{user}/settings/exchange"""
-    call.mailbox()
-    user = call.user()
-    body = {"id": user.key, "primaryMailboxId": call.tenant.mailbox_id(user)}
-    return json_reply({"@odata.context": call.context("exchangeSettings")} | body)
-
-
-async def get_mailbox(call: Call) -> Reply:
-    """GET /admin/exchange/mailboxes/{mailbox}"""
-    body = {"id": call.tenant.mailbox_id(call.user())}
-    return json_reply({"@odata.context": call.context("mailboxes/$entity")} | body)
 
 
 # folders
@@ -158,7 +141,7 @@ def _item_json(call: Call, found: MailboxItems, item: Item) -> dict[str, Any]:
 async def list_items(call: Call) -> Reply:
     """GET .../folders/{folder}/items"""
     found = items(call)
-    rows = list(found.folder(call.params["folder"]).items.values())[::-1]
+    rows = newest_first(found.folder(call.params["folder"]).items)
     select, size = odata.selection(call.query), exchange.page_size(call)
 
     def render(item: Item) -> dict[str, Any]:
@@ -215,73 +198,15 @@ async def items_delta(call: Call) -> Reply:
     return json_reply(delta_body(call, "items", value, token, done), headers=applied(call))
 
 
-# export and import
-
-
-async def export_items(call: Call) -> Reply:
-    """POST .../exportItems: an error of one item stands in its place within a 200"""
-    body = {name.lower(): value for name, value in call.body().items()}
-    wanted = body.get("itemids")
-    if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
-        raise bad_request("itemIds is missing.", "ErrorInvalidRequest")
-    if not 1 <= len(wanted) <= EXPORT_ITEMS_MAX:
-        text = f"Between 1 and {EXPORT_ITEMS_MAX} items can be exported in a request."
-        call.breach("too-many-exports", f"{len(wanted)} items in one request")
-        raise bad_request(text, "ErrorInvalidRequest")
-    found = items(call)
-    value = await asyncio.to_thread(lambda: [_exported(call, found, key) for key in wanted])
-    context = call.context("Collection(microsoft.graph.exportItemResponse)")
-    return json_reply({"@odata.context": context, "value": value})
-
-
-def _exported(call: Call, found: MailboxItems, key: str) -> dict[str, Any]:
-    services = call.services
-    try:
-        item = found.item(key)
-        services.faults.check_item(item.key, item.movable, content=True)
-        stream = seal(found.item_class(item), found.state(item))
-        if len(stream) > services.options.export_bytes_max:
-            raise GraphError(413, "ErrorMessageSizeExceeded", "The item is too large.")
-    except GraphError as error:
-        return {"itemId": key, "error": {"code": error.code, "message": error.message}}
-    data = base64.b64encode(stream).decode()
-    return {"itemId": key, "changeKey": found.change_key(item), "data": data}
-
-
-async def create_import_session(call: Call) -> Reply:
-    """POST .../createImportSession; the documentation has it answer 200 and 201: it does both"""
-    call.mailbox()
-    services = call.services
-    services.import_sessions += 1
-    expires = call.now + services.options.import_life
-    body = {
-        "@odata.context": call.context("mailboxItemImportSession"),
-        "importUrl": import_url(call, expires),
-        "expirationDateTime": iso(expires),
-    }
-    return json_reply(body, 200 + (services.import_sessions + 1) % 2)
-
-
-_SETTINGS = ("MailboxSettings.Read", "MailboxSettings.ReadWrite")
 _FOLDER_WRITE = ("MailboxFolder.ReadWrite.All",)
 _FOLDER_READ = ("MailboxFolder.Read.All", *_FOLDER_WRITE)
 _ITEM_WRITE = ("MailboxItem.ReadWrite.All",)
 _ITEM_READ = ("MailboxItem.Read.All", *_ITEM_WRITE)
-_IMPORT = ("MailboxItem.ImportExport.All",)
-_EXPORT = ("MailboxItem.Export.All", *_IMPORT)
-_MAILBOX = "/admin/exchange/mailboxes/{mailbox}"
-_FOLDERS = _MAILBOX + "/folders"
+_FOLDERS = "/admin/exchange/mailboxes/{mailbox}/folders"
 _FOLDER = _FOLDERS + "/{folder}"
 _ITEMS = _FOLDER + "/items"
 
 ROUTES = [
-    Route(
-        "/users/{user}/settings/exchange",
-        exchange_settings,
-        "mail",
-        (*_SETTINGS, *_FOLDER_READ, *_ITEM_READ, *_EXPORT),
-    ),
-    Route(_MAILBOX, get_mailbox, "mail", (*_FOLDER_READ, *_ITEM_READ)),
     Route(_FOLDERS, list_folders, "mail", _FOLDER_READ),
     Route(_FOLDERS, create_folder, "mail", _FOLDER_WRITE, method="POST"),
     Route(_FOLDERS + "/delta", folders_delta, "mail", _FOLDER_READ),
@@ -294,12 +219,4 @@ ROUTES = [
     Route(_ITEMS + "/delta", items_delta, "mail", _ITEM_READ),
     Route(_ITEMS + "/{item}", get_item, "mail", _ITEM_READ),
     Route(_ITEMS + "/{item}", delete_item, "mail", _ITEM_WRITE, method="DELETE"),
-    Route(_MAILBOX + "/exportItems", export_items, "mail", _EXPORT, method="POST", reads=True),
-    Route(
-        _MAILBOX + "/createImportSession",
-        create_import_session,
-        "mail",
-        _IMPORT,
-        method="POST",
-    ),
 ]

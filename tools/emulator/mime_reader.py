@@ -37,11 +37,12 @@ class Attachment:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Content:
-    """Bodies and attachments of one message."""
+    """Bodies and attachments of one message; `calendar` is what makes it a meeting message."""
 
     text: str | None
     html: str | None
     attachments: tuple[Attachment, ...]
+    calendar: str | None = None
 
 
 def clean(text: str) -> str:
@@ -136,6 +137,7 @@ def read_content(raw: bytes) -> Content:
     message = _parse(raw, headers_only=False)
     text: str | None = None
     markup: str | None = None
+    calendar: str | None = None
     found: list[Attachment] = []
     for part in _leaves(message):
         kind = _content_type(part)
@@ -145,9 +147,11 @@ def read_content(raw: bytes) -> Content:
             markup = _text(part)
         elif kind.startswith("text/plain") and not attached and text is None:
             text = _text(part)
+        elif kind == "text/calendar" and not attached and calendar is None:
+            calendar = _text(part)
         else:
             found.append(_attachment(part, kind, name, len(found)))
-    return Content(text, markup, tuple(found))
+    return Content(text, markup, tuple(found), calendar)
 
 
 def _leaves(message: email.message.Message) -> list[email.message.Message]:

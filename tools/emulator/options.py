@@ -43,13 +43,14 @@ class EmulatorOptions:
 
     Args:
         data_dir: folder for the CA, keys and `control.json`; made when absent.
-        recipe: `demo`, `empty`, `huge` or `huge:N`; ignored when `content` is given.
+        recipe: `tiny`, `demo`, `mid`, `nasty`, `empty`, `huge` or `huge:N`; ignored when `content` is given.
         content: folder whose first-level folders become users (see `docs/emulator.md`).
         seed: equal seeds give equal tenants.
         host: loopback address to listen on; links are built from the request, not from this.
         port: TLS port, 0 = any free one. The proxy and control ports are always free ones.
         org_file: TOML file written when ready to serve, mode 0600, with the app of the backup.
         restore_org_file: the same with the app of the restore; written before `org_file`.
+        script: JSON file with a fault script that is in force from the start.
         throttling: `off`, `real` limits, or `tiny` (real / 100).
         rate: virtual seconds per real second; durations sent to clients are divided by it.
         token_life: virtual seconds an access token lives.
@@ -72,6 +73,7 @@ class EmulatorOptions:
     port: int = 0
     org_file: Path | None = None
     restore_org_file: Path | None = None
+    script: Path | None = None
     throttling: Throttling = "off"
     rate: float = 1.0
     token_life: int = 3599

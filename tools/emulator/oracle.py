@@ -17,7 +17,7 @@ def oracle(
     The expected state of one user or of all, by principal name.
 
     Per user: `id`; `mail`: folder path -> immutable message id -> SHA-256 of the MIME;
-    with `exact`, `mail_state` as `mail_oracle` says (it parses every message);
+    with `exact`, `mail_state` as `mail_oracle` says (it parses every message) and `settings`;
     `calendars`, `contacts`, `tasks` as `record_oracle` says;
     `drive`: file path -> `id`, `sha256`, `size` in bytes, `mtime`; `drive_folders`: folder paths.
     """
@@ -27,6 +27,7 @@ def oracle(
         for each in chosen:
             if each.mailbox:
                 found[each.upn]["mail_state"] = mail_state(each.mailbox, tenant.seed)
+                found[each.upn]["settings"] = each.mailbox.settings.state()
     return found
 
 

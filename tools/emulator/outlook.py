@@ -9,8 +9,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from tools.emulator.call import Call, Services
+from tools.emulator.clock import iso
 from tools.emulator.errors import GraphError
+from tools.emulator.reply import Reply, json_reply
 from tools.emulator.sealing import BrokenSeal
+from tools.emulator.upload_sessions import LIFE, Attach
 
 CANARY = "canary-"
 PREFIX = "/api/gv1.0/"
@@ -42,11 +45,20 @@ def import_url(call: Call, expires: float) -> str:
     return _address(call, path, "import", _ticket(call, expires))
 
 
-def upload_url(call: Call, expires: float, session: str) -> str:
-    """A URL that takes the pieces of the attachment of an upload session."""
+def upload_reply(call: Call, size: int, attach: Attach) -> Reply:
+    """Open an upload session for an attachment of the message or event in the path."""
+    expires = call.now + LIFE
+    session = call.services.uploads.open(size, expires, attach)
     user = quote(call.params["user"], safe="@")
-    path = f"users('{user}')/messages('{call.params['message']}')/AttachmentSessions('{session}')"
-    return _address(call, path, "upload", _ticket(call, expires) | {"session": session})
+    kind = "message" if "message" in call.params else "event"
+    path = f"users('{user}')/{kind}s('{call.params[kind]}')/AttachmentSessions('{session}')"
+    body = {
+        "@odata.context": call.context("uploadSession"),
+        "uploadUrl": _address(call, path, "upload", _ticket(call, expires) | {"session": session}),
+        "expirationDateTime": iso(expires),
+        "nextExpectedRanges": ["0-"],
+    }
+    return json_reply(body, 201)
 
 
 def open_ticket(services: Services, purpose: str, token: str) -> dict[str, Any]:

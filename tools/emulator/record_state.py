@@ -24,6 +24,7 @@ def state_of(record: Record) -> dict[str, Any]:
         "created": record.created,
         "modified": record.modified,
         "attachments": _hung(record.attachments),
+        "extended": dict(record.extended),
     }
     if isinstance(record, Event):
         state["cancelled"] = sorted(day.isoformat() for day in record.cancelled)
@@ -57,6 +58,7 @@ def assume(store: RecordStore[Any], record: Record, state: dict[str, Any], *, at
     """Let a record become what `state` was taken of."""
     record.properties = copy.deepcopy(state["properties"])
     record.created = state["created"]
+    record.extended = dict(state["extended"])
     record.attachments = _hanging(store, state["attachments"])
     if isinstance(record, Event):
         record.cancelled = {date.fromisoformat(day) for day in state["cancelled"]}

@@ -17,7 +17,8 @@ class Reply:
     A status with a JSON body or bytes.
 
     `cut` is the fraction of the body after which the connection is broken; `dropped`: it is closed
-    without an answer, though what was asked may have been done.
+    without an answer, though what was asked may have been done. The body comes within `drip_s`
+    real seconds; `chunked`: without a Content-Length.
     """
 
     status: int = 200
@@ -26,6 +27,8 @@ class Reply:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     cut: float | None = None
     dropped: bool = False
+    drip_s: float = 0.0
+    chunked: bool = False
 
 
 def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:

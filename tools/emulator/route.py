@@ -11,7 +11,7 @@ from typing import Literal
 from tools.emulator.call import Call
 from tools.emulator.reply import Reply
 
-Service = Literal["mail", "files", "identity"]
+Service = Literal["mail", "files", "identity", "batch"]
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
 # a POST that may be sent again: it finds what it did, or does no harm
 _GUARDED = frozenset(

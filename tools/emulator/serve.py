@@ -28,7 +28,7 @@ from tools.emulator.entra import AppName, Registration
 from tools.emulator.faults import Faults
 from tools.emulator.ledger import Ledger
 from tools.emulator.options import EmulatorOptions
-from tools.emulator.recipes import huge
+from tools.emulator.recipes import huge, mid, nasty, tiny
 from tools.emulator.request_size import up_to
 from tools.emulator.sealing import Sealer
 from tools.emulator.tenant import Tenant
@@ -38,6 +38,9 @@ RECIPES: dict[str, Callable[[int, Clock], Tenant]] = {
     "demo": demo.build,
     "empty": empty.build,
     "huge": huge.build,
+    "mid": mid.build,
+    "nasty": nasty.build,
+    "tiny": tiny.build,
 }
 _SIZED = "huge"  # may be followed by a colon and the number of messages
 
@@ -96,8 +99,22 @@ class Emulator:
             mime_drift=options.inject_mime_drift,
         )
         self.controls = Controls(self.services)
+        if options.script is not None:
+            self.controls.script(json.loads(options.script.read_text()))
+        self._put_in_force()
         self.control_token = secrets.token_urlsafe(24)
         self._stack = contextlib.AsyncExitStack()
+
+    def _put_in_force(self) -> None:
+        """The faults that the recipe says its items have."""
+        for failing in self.tenant.failing:
+            self.faults.fail_item(
+                failing.item, failing.status, failing.code, None, content_only=failing.content_only
+            )
+        for user in self.tenant.denied:
+            self.controls.deny(user)
+        if self.tenant.rules:
+            self.controls.script(self.tenant.rules)
 
     @property
     def ca_file(self) -> Path:

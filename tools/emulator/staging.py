@@ -59,8 +59,8 @@ def fingerprint(request: Request, owner: str, name: str) -> str:
 def _instead(services: Services, do: Do) -> Reply:
     assert do.status is not None
     if do.body == "json":
-        text = "The emulator was told to fail."
-        return error_reply(services, GraphError(do.status, do.code, text, do.headers), {})
+        error = GraphError(do.status, do.code, do.message, do.headers, do.inner)
+        return error_reply(services, error, {})
     content, kind = {
         "html": (_HTML, "text/html"),
         "text": (b"The service is unavailable.", "text/plain"),
@@ -72,6 +72,7 @@ def _instead(services: Services, do: Do) -> Reply:
 def _edited(reply: Reply, do: Do, url: str) -> Reply:
     if do.truncate_at is not None:
         reply.cut = do.truncate_at
+    reply.drip_s, reply.chunked = do.drip_s, do.chunked
     if do.page is not None and reply.status == 200:
         page = _edited_page(msgspec.json.decode(reply.body), do.page, url)
         reply.body = msgspec.json.encode(page)

@@ -30,6 +30,7 @@ from tools.emulator.route import Method, Route
 from tools.emulator.task_routes import attachment_json, found_list, found_task, list_json, task_json
 from tools.emulator.task_routes import store as tasks
 from tools.emulator.tasks import Task
+from tools.emulator.upload_sessions import LIFE, progress, put_piece
 
 WRITABLE: dict[str, Check] = {
     "title": is_text,
@@ -43,6 +44,7 @@ WRITABLE: dict[str, Check] = {
     "reminderDateTime": is_moment,
     "recurrence": is_recurrence,
 }
+FILE_BYTES_MAX = 25 << 20
 _WITH_IT = ("linkedResources", "checklistItems")  # may come with a new task
 _LINK: dict[str, Check] = {
     "webUrl": is_text, "applicationName": is_text, "displayName": is_text, "externalId": is_text,
@@ -207,6 +209,47 @@ async def create_attachment(call: Call) -> Reply:
     return json_reply(attachment_json(made), 201, headers=exchange.applied(call))
 
 
+async def create_upload_session(call: Call) -> Reply:
+    """POST .../attachments/createUploadSession, for files over 3 MB"""
+    task, info = _target(call), call.body().get("attachmentInfo")
+    size = info.get("size") if isinstance(info, dict) else None
+    if not isinstance(info, dict) or not isinstance(size, int) or not info.get("name"):
+        raise bad_request("attachmentInfo is missing or incomplete.", "invalidRequest")
+    if not 0 < size <= FILE_BYTES_MAX:
+        raise bad_request("The size cannot be.", "invalidRequest")
+    name, kind = str(info["name"]), info.get("contentType") or "application/octet-stream"
+
+    def attach(content: bytes) -> str:
+        held = tasks(call)
+        made = held.attach(held.record(task.key), name, BytesBlob(content), at=call.now)
+        made.content_type = kind
+        above = call.path.removesuffix("/attachments/createUploadSession")
+        return f"{call.request.base}{above}/attachments/{made.key}"
+
+    expires = call.now + LIFE
+    key = call.services.uploads.open(size, expires, attach)
+    above = call.path.removesuffix("/attachments/createUploadSession")
+    body = {
+        "@odata.context": call.context("uploadSession"),
+        "uploadUrl": f"{call.request.base}{above}/attachmentSessions/{key}",
+        "expirationDateTime": iso(expires),
+        "nextExpectedRanges": ["0-"],
+    }
+    return json_reply(body, 201)
+
+
+async def put_content(call: Call) -> Reply:
+    """PUT .../attachmentSessions/{session}/content: with the token, unlike those of mail"""
+    found_task(call)
+    uploads, key = call.services.uploads, call.params["session"]
+    session = uploads.find(key, call.now)
+    location = put_piece(session, call.headers.get("Content-Range", ""), call.request.body)
+    if location is None:
+        return json_reply(progress(session))
+    uploads.close(key)
+    return Reply(201, headers={"Location": location})
+
+
 _WRITE = ("Tasks.ReadWrite.All",)
 
 
@@ -228,6 +271,8 @@ def _routes() -> list[Route]:
         ("PATCH", link, change_part),
         ("DELETE", link, delete_part),
         ("POST", one + "/attachments", create_attachment),
+        ("POST", one + "/attachments/createUploadSession", create_upload_session),
+        ("PUT", one + "/attachmentSessions/{session}/content", put_content),
         ("DELETE", one + "/attachments/{attachment}", delete_part),
     ]
     return [Route(path, handler, "mail", _WRITE, method=method) for method, path, handler in table]

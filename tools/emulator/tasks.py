@@ -8,8 +8,9 @@ flagged messages; they are made here only for tests and recipes, never through G
 import dataclasses
 from typing import Any
 
-from tools.emulator import naming
+from tools.emulator import naming, zones
 from tools.emulator.clock import iso
+from tools.emulator.event_rules import whole_recurrence
 from tools.emulator.records import Container, Record, RecordStore
 
 DEFAULTS: dict[str, Any] = {
@@ -46,9 +47,13 @@ class TaskStore(RecordStore[Task]):
 
     def add(self, container: Container[Task], properties: dict[str, Any], *, at: float) -> Task:
         """Put a task into a list; what is not given takes the default of To Do."""
-        task = super().add(container, DEFAULTS | properties, at=at)
+        task = super().add(container, DEFAULTS | _whole(properties), at=at)
         task.body_modified = at
         return task
+
+    def touch(self, record: Task, properties: dict[str, Any] | None = None, *, at: float) -> None:
+        """Note a change of a task, with the properties that changed."""
+        super().touch(record, _whole(properties or {}), at=at)
 
     def add_check(self, task: Task, given: dict[str, Any], *, at: float) -> dict[str, Any]:
         """Put a line on a task's checklist: displayName, isChecked."""
@@ -69,3 +74,11 @@ class TaskStore(RecordStore[Task]):
         task.links[key] = item
         self.touch(task, at=at)
         return item
+
+
+def _whole(properties: dict[str, Any]) -> dict[str, Any]:
+    """The properties, a recurrence among them with all its members."""
+    if properties.get("recurrence") is None:
+        return properties
+    zone = (properties.get("dueDateTime") or {}).get("timeZone") or zones.UTC_NAME
+    return properties | {"recurrence": whole_recurrence(properties["recurrence"], zone)}

@@ -42,8 +42,23 @@ class User:
         return {"name": self.profile.get("displayName") or self.upn, "address": self.upn}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failing:
+    """An item whose reads, or reads of its content only, fail for ever."""
+
+    item: str
+    status: int
+    code: str
+    content_only: bool
+
+
 class Tenant:
-    """Everything the emulated organisation has."""
+    """
+    Everything the emulated organisation has.
+
+    `failing` items, users `denied` to the app and `rules` of a fault script are in force from the
+    start of the emulator on.
+    """
 
     def __init__(self, seed: int, name: str, slug: str, clock: Clock) -> None:
         self.seed = seed
@@ -54,8 +69,11 @@ class Tenant:
         self.domain = f"{slug}.onmicrosoft.com"
         self.cache = ContentCache()
         self.users: dict[str, User] = {}
-        self.groups: dict[str, Any] = {}  # see `groups`
         self.outbox: list[SentMail] = []
+        self.groups: dict[str, Any] = {}  # see `groups`
+        self.failing: list[Failing] = []
+        self.denied: list[str] = []
+        self.rules: list[dict[str, Any]] = []
         self.user_log: ChangeLog[str] = ChangeLog()
         self.user_generations = Generations(keep=1 << 30)  # directory tokens die by age
         self._names: dict[str, User] = {}

@@ -44,6 +44,17 @@ def test_size() -> None:
         assert sum(path.count("/") == 2 for path in paths) >= 2
 
 
+def test_mailboxes_are_set_up() -> None:
+    """Categories and rules of the projects, time zones, and some who are away; equal for a seed."""
+    settings = [u.mailbox.settings.state() for u in demo().users.values() if u.mailbox]
+    again = [u.mailbox.settings.state() for u in demo().users.values() if u.mailbox]
+    assert settings == again
+    assert all(each["categories"] and each["rules"] for each in settings)
+    assert len({each["settings"]["timeZone"] for each in settings}) > 2
+    away = [each["settings"]["automaticRepliesSetting"]["status"] for each in settings]
+    assert 0 < away.count("alwaysEnabled") < 20
+
+
 def test_everyone_has_meetings_contacts_and_tasks() -> None:
     """Meetings lie in the calendars of all who are on them; there are series, exceptions, pictures."""
     tenant = demo()

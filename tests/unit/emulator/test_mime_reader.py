@@ -62,3 +62,26 @@ def test_any_mix_of_mime_lines_gives_a_message(lines: list[bytes]) -> None:
     assert isinstance(body["bodyPreview"], str)
     assert all(isinstance(a.content, bytes) for a in found.content.attachments)
     assert all(h["name"] == mime.clean(h["name"]) for h in found.headers())
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "kind", "says"),
+    [
+        ("REQUEST", "NEEDS-ACTION", "eventMessageRequest", "meetingRequest"),
+        ("CANCEL", "", "eventMessage", "meetingCancelled"),
+        ("REPLY", "TENTATIVE", "eventMessageResponse", "meetingTenativelyAccepted"),
+        ("PUBLISH", "", None, None),
+    ],
+)
+def test_meeting_messages(method: str, answer: str, kind: str | None, says: str | None) -> None:
+    """A calendar part makes a message a meeting message, and is no attachment of it."""
+    raw = (
+        f"Subject: Lunch\r\nContent-Type: text/calendar; method={method}\r\n\r\n"
+        f"BEGIN:VCALENDAR\r\nMETHOD:{method}\r\nBEGIN:VEVENT\r\n"
+        f"ATTENDEE;PARTSTAT={answer}:mailto:a@example.com\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    found = reading(raw.encode())
+    body = message_json(found, None)
+    assert body.get("@odata.type") == (kind and f"#microsoft.graph.{kind}")
+    assert body.get("meetingMessageType") == says
+    assert body["hasAttachments"] is False

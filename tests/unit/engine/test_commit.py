@@ -43,10 +43,15 @@ def test_only_an_active_turn_commits() -> None:
     state=st.sampled_from(["idle", "active", "revoked"]),
 )
 def test_begin_keeps_what_is_not_folded(turns: list[int], watermark: int, state: str) -> None:
-    """A new turn has a number never used, and keeps exactly the commits above the watermark."""
+    """
+    A new turn has a number never used, and keeps exactly the commits above the watermark.
+
+    It lies above the watermark too, where the cell is behind it or not there: at or below it nothing that it commits counts.
+    """
     cell = CellForm("w", 50, state, tuple(CommitForm(t, M1, ()) for t in turns))  # type: ignore[arg-type]
     begun = commit.begin(cell, "w", watermark)
-    assert begun.turn == 51
+    assert begun.turn == max(50, watermark) + 1
+    assert commit.begin(None, "w", watermark) == CellForm("w", watermark + 1, "active", ())
     assert [c.turn for c in begun.commits] == [t for t in turns if t > watermark]
 
 

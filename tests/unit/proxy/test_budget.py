@@ -274,3 +274,19 @@ def test_a_create_is_sent_again_only_where_the_service_surely_did_nothing() -> N
         with pytest.raises(GraphError) as caught:
             once().after_fault(classify(status, {}, b"", now=0.0), 0.0)
         assert not isinstance(caught.value, GraphAnswerLost)
+
+
+async def test_bytes_into_a_mailbox_are_paced_by_its_volume() -> None:
+    """150 MB in five minutes; another mailbox has a volume of its own."""
+    clock = FakeClock()
+    budget, meter = Budget(clock, BudgetLimits()), Meter()
+    ann, bob = (budget.bucket(Scope.mailbox(name).uploads()) for name in ("ann", "bob"))
+    began = clock.now
+    for _ in range(14):
+        async with ann.admit(10 * 1024 * 1024, meter):
+            pass
+    assert clock.now == began
+    async with bob.admit(10 * 1024 * 1024, meter):
+        assert clock.now == began
+    async with ann.admit(10 * 1024 * 1024, meter):
+        assert clock.now - began > 250.0

@@ -20,6 +20,7 @@ from proxy.restore.plan import Cost, decided
 from proxy.restore.protocol import Collision, Place, Present, item_key
 from proxy.restore.room import Room
 from proxy.restore.wanted import rows_below
+from tests.fixtures.content import shared_data_dir
 
 
 def row(name: str, version: str = "1", container: bytes = b"f") -> Row:
@@ -266,6 +267,14 @@ def test_a_message_keeps_its_dates_and_state_and_is_no_draft() -> None:
     assert tags == ["SystemTime 0x0039", "SystemTime 0x0E06"]
 
 
+def test_json_that_parsers_refuse_is_still_restored() -> None:
+    """Control characters and half characters, as the service sent them (lesson 89)."""
+    one = Row(b"1", b"f", b"S", "message", meta=META)
+    made = new_message(one, b'{"subject":"a\x01b \\ud83d","isDraft":false}', None, None)
+    assert made.members["subject"] == "a\x01b \N{REPLACEMENT CHARACTER}"
+    assert msgspec.json.encode(made.members)
+
+
 def test_attachments_of_a_listing() -> None:
     """Files, items without what Graph does not take back (lesson 96), links; what has no bytes is left out."""
     listing = {
@@ -306,3 +315,19 @@ def test_attachments_of_a_listing() -> None:
     assert item.item == {"@odata.type": "#microsoft.graph.message", "subject": "s"}
     assert link.members()["sourceUrl"] == "https://x"
     assert "id" not in link.members()
+
+
+@pytest.mark.slow
+def test_real_mail_of_every_kind_becomes_a_message_that_can_be_sent() -> None:
+    """Parsers' own fixtures: broken MIME, charsets, nesting, signatures. All of it is JSON that can be written."""
+    shared = shared_data_dir()
+    if shared is None:
+        pytest.skip("no shared data beside this checkout")
+    files = sorted((shared / "edge-cases/mail").rglob("*.eml"))
+    one = Row(b"1", b"f", b"S", "message", meta=META)
+    for file in files:
+        made = new_message(one, msgspec.json.encode(JSON), read_mime(file.read_bytes()), None)
+        members = made.members | {"attachments": [a.members() for a in made.attachments]}
+        assert msgspec.json.encode(members), file
+        assert all(attachment.name for attachment in made.attachments), file
+    assert len(files) > 500

@@ -5,15 +5,22 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from engine.errors import BackupError
+from engine.commit import GenerationForm
+from engine.errors import BackupError, Corruption
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
+from repository.cellcheck import CellCheck
+from repository.forgets import publish
+from repository.layout import generation_number
 from repository.repository import initialize, open_on
+from repository.salvage import salvage
+from repository.state import read_generation
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository, commit_files, object_key
 
-KINDS = ("pack/d", "pack/m", "run", "manifest", "point")
+KINDS = ("pack/d", "pack/m", "run", "manifest", "point", "sess")
 
 
 @dataclass
@@ -27,22 +34,32 @@ class Whole:
 
 @pytest.fixture(scope="module")
 def filled() -> dict[str, bytes]:
-    """Three objects, four commits that share chunks, three restore points, one of them over entries of two commits."""
+    """
+    Three objects, five commits of two writers that share chunks, four restore points, one of them over entries of two commits.
+
+    A collection in between: one writer committed before it and after it, the other one after it alone.
+    """
     store = MemoryStore()
     initialize(store, PASSPHRASE, CHEAP)
     rng = random.Random(3)
     shared, own = rng.randbytes(5000), [rng.randbytes(3000) for _ in range(6)]
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder) / "cache", Path(folder) / "state")
-        with open_on(store, PASSPHRASE, places) as repository, repository.write_session("w") as s:
+        with open_on(store, PASSPHRASE, places) as repository:
             ann, bob, eve = object_key("ann"), object_key("bob"), object_key("eve")
-            first = commit_files(repository, s, {"1": own[0], "2": shared}, ann)
-            second = commit_files(repository, s, {"3": own[1], "4": shared, "5": own[2]}, bob)
-            s.seal_point(PointDraft("0" * 16, "p", "one", "success", (first.ref, second.ref)))
-            third = commit_files(repository, s, {"6": own[3]}, ann)
-            s.seal_point(PointDraft("1" * 16, "p", "two", "success", (third.ref, second.ref)))
-            fourth = commit_files(repository, s, {"7": own[4]}, eve)
-            s.seal_point(PointDraft("2" * 16, "q", "three", "success", (fourth.ref,)))
+            with repository.write_session("w") as s:
+                first = commit_files(repository, s, {"1": own[0], "2": shared}, ann)
+                second = commit_files(repository, s, {"3": own[1], "4": shared, "5": own[2]}, bob)
+                s.seal_point(PointDraft("0" * 16, "p", "one", "success", (first.ref, second.ref)))
+                third = commit_files(repository, s, {"6": own[3]}, ann)
+                s.seal_point(PointDraft("1" * 16, "p", "two", "success", (third.ref, second.ref)))
+            repository.collect()
+            with repository.write_session("w") as s:
+                fourth = commit_files(repository, s, {"7": own[4]}, eve)
+                s.seal_point(PointDraft("2" * 16, "q", "three", "success", (fourth.ref,)))
+            with repository.write_session("v") as s:
+                fifth = commit_files(repository, s, {"8": own[5]}, object_key("max"))
+                s.seal_point(PointDraft("3" * 16, "q", "four", "success", (fifth.ref,)))
     return dict(store.objects)
 
 
@@ -88,8 +105,8 @@ def test_a_lost_object_takes_exactly_what_is_said(
     whole_store = MemoryStore()
     whole_store.objects = dict(filled)
     whole = readable(open_repo(whole_store))
-    assert len(whole.points) == 3
-    assert len(whole.items) == 9
+    assert len(whole.points) == 4
+    assert len(whole.items) == 10
     for number, name in enumerate(names(filled, kind)):
         store = MemoryStore()
         store.objects = {n: data for n, data in filled.items() if n != name}
@@ -116,6 +133,93 @@ def test_a_lost_object_takes_exactly_what_is_said(
             assert left.items == whole.items
         elif kind != "pack/m":  # a pack may hold nothing but a checkpoint
             assert left.items < whole.items
+
+
+@pytest.mark.parametrize("writer", ["w", "v"])
+def test_nothing_is_collected_while_a_cell_is_lost(
+    filled: dict[str, bytes], open_repo: OpenRepository, tmp_path: Path, writer: str
+) -> None:
+    """A writer's cell goes, folded before or never: a collection deletes nothing, and salvage brings everything back."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    whole = readable(open_repo(store))
+    del store.objects[f"sess/{writer}"]
+    left = dict(store.objects)
+    for dry_run in (True, False):
+        with pytest.raises(Corruption, match=f"sess/{writer}") as caught:
+            open_repo(store).collect(dry_run=dry_run)
+        assert caught.value.code == "collect-blocked"
+    assert store.objects == left
+    salvage(store, PASSPHRASE, Places(tmp_path / "sc", tmp_path / "ss"), force=True)
+    repository = open_repo(store)
+    assert readable(repository) == whole
+    assert repository.verify("read").ok
+    repository.collect()
+    assert readable(open_repo(store)) == whole
+
+
+def test_a_cell_put_back_from_an_older_copy_is_noticed(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """Its turn lies below what was folded of it: the same as if it were lost."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    with open_repo(store).write_session("w"):
+        early = store.objects["sess/w"]
+    writing = open_repo(store)
+    with writing.write_session("w") as session:
+        commit_files(writing, session, {"9": b"nine"})
+    writing.collect()
+    store.objects["sess/w"] = early
+    problems = open_repo(store).verify("listing").problems
+    assert [(problem.name, problem.code) for problem in problems] == [("sess/w", "cell-missing")]
+    with pytest.raises(Corruption, match="sess/w"):
+        open_repo(store).collect()
+
+
+def test_a_writer_that_goes_on_meanwhile_is_no_lost_cell(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """What is read one after the other looks like a lost cell where a writer begins or commits in between: not to us."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    before = open_repo(store).state
+    writing = open_repo(store)
+    for writer in ("w", "x"):
+        with writing.write_session(writer) as session:
+            commit_files(writing, session, {"9": b"nine"}, object_key(writer))
+    watermarks = {**before.generation.watermarks, "x": 1}
+    folded = msgspec.structs.replace(before.generation, watermarks=watermarks)
+    fresh = open_repo(store)
+    for generation in (before.generation, folded):
+        assert CellCheck(fresh).lost(before.cells, generation, {}, store.objects) == {}
+    del store.objects["sess/x"]
+    for generation in (before.generation, folded):
+        assert CellCheck(fresh).lost(before.cells, generation, {}, store.objects) == {"x": 1}
+
+
+def test_a_lost_generation_leaves_a_gap_that_is_noticed_and_closed(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """Nothing else is lost with an older one; a collection takes its number again, so that nobody can publish under it."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    whole = readable(open_repo(store))
+    *older, newest = names(filled, "gc/")
+    for name in older:
+        del store.objects[name]
+    report = open_repo(store).verify("listing")
+    assert [(p.name, p.code) for p in report.problems] == [(older[0], "generation-missing")]
+    assert not report.affected
+    assert readable(open_repo(store)) == whole
+    repository = open_repo(store)
+    repository.collect()
+    assert open_repo(store).verify("read").ok
+    assert names(store.objects, "gc/")[: len(older) + 1] == [*older, newest]
+    for name in older:
+        number = generation_number(name)
+        assert read_generation(store, repository.keys, repository.uuid, number).stub
+        assert not publish(repository, GenerationForm(number))
 
 
 def test_a_lost_cell_is_noticed(

@@ -4,13 +4,14 @@ import random
 
 import pytest
 
-from engine.errors import Conflict, Corruption, Fenced, NotFound
+from engine.errors import Conflict, Corruption, Fenced, NotFound, Unavailable
 from engine.manifest import PointForm
 from repository import PointDraft, Repository, new_point_id
 from repository.blobstore.memory import MemoryStore
 from repository.collector import CollectLimits, CollectReport
 from repository.entries import Entry
 from repository.session import WriteSession
+from tests.fixtures.faults import FaultStore, full
 from tests.fixtures.repositories import (
     TREE,
     OpenRepository,
@@ -184,6 +185,67 @@ def test_a_late_writer_is_revoked_and_loses_nothing_committed(
     found = head(other, TREE)
     assert found is not None
     assert contents(other, found) == {"a": noise(1), "b": noise(2)}
+
+
+def test_a_revocation_that_cannot_be_written_ends_the_collection(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """A full disk is said, not waited for; the turn is as it was, and the next collection revokes it."""
+    session = repository.write_session("slow")
+    commit_files(repository, session, {"a": noise(1)})
+    before = store.objects["sess/slow"]
+    tries: list[str] = []
+
+    def refuse(operation: str, name: str) -> None:
+        if (operation, name) == ("replace", "sess/slow"):
+            tries.append(name)
+            assert len(tries) < 100, "it is tried for ever"
+            raise full()
+
+    faulty = FaultStore(store)
+    faulty.on_operation = refuse
+    with pytest.raises(Unavailable) as caught:
+        collect(open_repo(faulty))
+    assert caught.value.code == "store-full"
+    assert store.objects["sess/slow"] == before
+    assert collect(open_repo(store)).turns_revoked == 1
+    with pytest.raises(Fenced):
+        session.close()
+
+
+def test_a_revocation_whose_answer_is_lost_is_found_in_the_cell(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """The turn has ended: the collection goes on."""
+    session = repository.write_session("slow")
+    commit_files(repository, session, {"a": noise(1)})
+    faulty = FaultStore(store)
+
+    def lose(operation: str, name: str) -> None:
+        if (operation, name) == ("replace", "sess/slow"):
+            faulty.fail_after.add(len(faulty.trace) - 1)
+
+    faulty.on_operation = lose
+    assert collect(open_repo(faulty)).turns_revoked == 1
+    with pytest.raises(Fenced):
+        session.close()
+
+
+def test_runs_are_read_once_where_nothing_dies(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """Marking reads each run; the verdict asks of those alone that it merges."""
+    with repository.write_session("w") as session:
+        commit_files(repository, session, {"a": noise(1)})
+    collect(repository)
+    faulty = FaultStore(store)
+    reading = open_repo(faulty)
+    faulty.arm()
+    collect(reading)
+    read = [
+        name for operation, name in faulty.trace if name.startswith("run/") and operation == "get"
+    ]
+    assert read == [name for name in store.objects if name.startswith("run/")]
 
 
 def test_sparse_packs_are_copied_and_small_ones_made_one(

@@ -16,6 +16,7 @@ from repository.copying_check import check_copy
 from repository.copying_plan import Selection, plan_copy
 from repository.repository import initialize, open_on
 from tests.fixtures.copies import WORKLOAD, History, assert_copied, copied, file_row, held
+from tests.fixtures.crash import clone
 from tests.fixtures.faults import FaultStore
 from tests.fixtures.formats import attachment, mail
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository, head, object_key
@@ -33,12 +34,6 @@ def noise(seed: int, size: int = 60_000) -> bytes:
 def fresh() -> MemoryStore:
     made = MemoryStore()
     initialize(made, PASSPHRASE, CHEAP)
-    return made
-
-
-def clone(store: MemoryStore) -> MemoryStore:
-    made = MemoryStore()
-    made.objects = dict(store.objects)
     return made
 
 

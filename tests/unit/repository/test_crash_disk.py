@@ -5,13 +5,17 @@ Every prefix of the file operations, with none, each, all but one, all and some 
 made into a folder (`tests.fixtures.crash_disk`), opened by another machine, checked, written to and collected.
 """
 
+import os
 import random
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from engine.errors import BackupError
 from repository import Places
+from repository.blobstore import local
 from repository.blobstore.local import LocalStore
 from repository.repository import initialize, open_on
 from tests.fixtures.crash_disk import DiskTrace, Promised, read_files, write_files
@@ -136,3 +140,30 @@ def test_a_store_that_does_not_sync_is_noticed(
     )
     assert any(isinstance(step, Promised) for step in trace.steps)
     assert "config" not in worst
+
+
+class CarelessSystem:
+    """The module `os` with an fsync that leaves files out."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
+
+    def fsync(self, descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.fsync(descriptor)
+
+
+@pytest.mark.slow
+def test_a_store_that_does_not_sync_files_is_noticed(
+    tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without syncs of files every name may be there, and what was promised does not read."""
+    monkeypatch.setattr(local, "os", CarelessSystem())
+    trace, start = traced("found_and_back_up", tmp_path, machines)
+    end = len(trace.steps)
+    left = trace.left(end, frozenset(), start, random.Random(1))
+    whole = read_files(tmp_path / "traced")
+    assert {path for path in whole if whole[path]} <= left.keys()
+    with pytest.raises((BackupError, AssertionError)):
+        check_state(tmp_path / "left", machines, left, trace.promised(end)[-1])
+    check_state(tmp_path / "whole", machines, whole, trace.promised(end)[-1])

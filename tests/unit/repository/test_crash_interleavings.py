@@ -14,7 +14,7 @@ import pytest
 from engine.errors import Fenced
 from repository import Repository
 from repository.repository import open_on
-from tests.fixtures.crash import CrashStore, clone
+from tests.fixtures.crash import CrashStore
 from tests.fixtures.crash_promises import AT_ONCE, open_files
 from tests.fixtures.repositories import PASSPHRASE, contents
 from tests.unit.repository.test_crash_points import (
@@ -121,9 +121,7 @@ PAIRS = {
 
 def play(pair: Pair, base: World, machines: Machines, place: int | None) -> int:
     """Play a pair with the inner work at one operation of the outer; how many operations that asks."""
-    world = World(
-        clone(base.store), base.promises.copy(), base.folder, base.removed, dict(base.trees)
-    )
+    world = base.copy()
     store = CrashStore(world.store)
     asked = False
 
@@ -139,6 +137,7 @@ def play(pair: Pair, base: World, machines: Machines, place: int | None) -> int:
         store.on_operation = meanwhile
         begun_again(pair.outer)(world, repository)
         count = len(store.trace)
+    assert asked == (place is not None), "the other one did not get its turn"
     store.on_operation = lambda operation, name: None
     check_after(world, world.store, machines, store)
     machines.clear()

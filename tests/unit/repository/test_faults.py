@@ -19,6 +19,7 @@ from engine.seal import ObjectClass, open_object, seal_object
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.repository import initialize, open_on, probe_compare_and_swap
+from tests.fixtures.crash import clone
 from tests.fixtures.faults import WRITES, FaultStore, full
 from tests.fixtures.repositories import (
     CHEAP,
@@ -38,12 +39,6 @@ SECOND = {"c": random.Random(2).randbytes(40_000), "b": b"B2"}
 def fresh() -> MemoryStore:
     made = MemoryStore()
     initialize(made, PASSPHRASE, CHEAP)
-    return made
-
-
-def clone(store: MemoryStore) -> MemoryStore:
-    made = MemoryStore()
-    made.objects = dict(store.objects)
     return made
 
 
@@ -261,6 +256,35 @@ def test_a_turn_begins_before_the_state_is_read(open_repo: OpenRepository) -> No
     assert steps.index("gc/") > steps.index("sess/") > swap
 
 
+def test_a_lost_generation_is_an_older_state(
+    store: MemoryStore, places: Places, open_repo: OpenRepository
+) -> None:
+    """
+    The newest one, as a hold made it, goes: who knew it is told which file to delete if that was on purpose.
+
+    Nothing is written in its place meanwhile: a collection and a hold are refused as well.
+    """
+    knows = open_repo(store, places)
+    with knows.write_session("w") as session:
+        entry = commit_files(knows, session, {"a": b"1"})
+        point = session.seal_point(PointDraft("0" * 16, "p", "s", "success", (entry.ref,)))
+    knows.collect()
+    knows.hold(point.id, "law")
+    newest = max(name for name in store.objects if name.startswith("gc/"))
+    del store.objects[newest]
+    before = dict(store.objects)
+    for act in (
+        knows.refresh,
+        knows.collect,
+        lambda: knows.hold(point.id, "law"),
+        lambda: open_repo(store, places),
+    ):
+        with pytest.raises(Corruption, match=r"older state.*seen\.json") as caught:
+            act()
+        assert caught.value.code == "store-rolled-back"
+    assert store.objects == before
+
+
 def test_a_rolled_back_store_is_noticed(
     store: MemoryStore, places: Places, open_repo: OpenRepository
 ) -> None:
@@ -347,3 +371,14 @@ def test_statistics_are_sane(store: MemoryStore, repository: Repository) -> None
     assert found.stored_bytes == sum(map(len, store.objects.values()))
     assert found.pack_bytes >= 200_000
     assert 3 < found.deduplication <= 4
+
+
+def test_a_cell_that_vanishes_under_its_writer_is_named(
+    repository: Repository, store: MemoryStore
+) -> None:
+    """A store that was emptied meanwhile: what is missing is said, not that another one wrote."""
+    with repository.write_session("w") as session:
+        del store.objects["sess/w"]
+        with pytest.raises(Corruption) as caught:
+            commit_files(repository, session, FIRST)
+        assert caught.value.code == "cell-missing"

@@ -1,5 +1,6 @@
 """Locks over the life of a repository, on a store in memory whose clock the test moves; an attack, and the way back."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,9 +9,9 @@ import pytest
 
 from engine.errors import Corruption, Denied, Locked, NotFound, Unsupported, UsageError
 from engine.manifest import PointForm
-from repository import Places, PointDraft, Repository, new_point_id
+from repository import Places, PointDraft, Repository, ambient, new_point_id
 from repository.blobstore.local import LocalStore
-from repository.blobstore.locks import BucketState, Lock, LockMode
+from repository.blobstore.locks import BucketState, Lock, LockMode, Version
 from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.memory import MemoryStore
 from repository.collector import CollectLimits
@@ -25,7 +26,9 @@ from repository.immutability import (
 )
 from repository.layout import CELLS, PACKS
 from repository.past import open_past
+from repository.repair import verify_and_repair
 from repository.repository import initialize
+from repository.salvage import salvage
 from repository.settings import LockForm
 from tests.fixtures.locks import Clock
 from tests.fixtures.repositories import (
@@ -158,6 +161,109 @@ def test_the_collector_leaves_what_is_locked_and_deletes_it_later(world: World) 
     later = world.machine()
     assert restored(later, later.point(point.id)) == {"a": noise(2)}
     assert audit_locks(later).drifts == []
+
+
+@pytest.mark.parametrize("kind", ["manifest/", "point/", "run/"])
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_what_a_repair_puts_back_is_locked(
+    world: World, tmp_path: Path, kind: str, how: str
+) -> None:
+    """A new version, locked from its first moment; whether by parity, from a copy or, of a run, made again."""
+    world.back_up({"a": noise(1)})
+    copy = MemoryStore()
+    copy.objects = dict(world.store.objects)
+    name = world.names(kind)[0]
+    if how == "damaged":
+        world.store.overwrite(name, copy.objects[name][:70] + b"x" + copy.objects[name][71:])
+    else:
+        world.store.delete(name)
+    places = Places(tmp_path / "cache", tmp_path / "state")
+    others = [] if how == "damaged" or kind == "run/" else [copy]
+    report, _ = verify_and_repair(world.store, PASSPHRASE, places, "listing", others)
+    assert report.changed
+    for there in world.names():
+        assert (world.lock(there) is not None) == is_locked_kind(there), there
+    drifts = audit_locks(world.machine()).drifts
+    assert [drift for drift in drifts if drift.kind in ("unlocked", "short")] == []
+
+
+def test_what_a_salvage_makes_is_locked(world: World, tmp_path: Path) -> None:
+    """New runs as well as objects made good by parity."""
+    point = world.back_up({"a": noise(1)})
+    for name in world.names():
+        if name.startswith(("sess/", "gc/", "run/")):
+            world.store.delete(name)
+    (manifest,) = world.names("manifest/")
+    stored = world.store.objects[manifest]
+    world.store.overwrite(manifest, stored[:70] + b"x" + stored[71:])
+    places = Places(tmp_path / "cache", tmp_path / "state")
+    assert salvage(world.store, PASSPHRASE, places, force=True).packs_taken_in
+    for name in world.names():
+        assert (world.lock(name) is not None) == is_locked_kind(name), name
+    assert restored(world.machine(), point) == {"a": noise(1)}
+
+
+def test_a_machine_that_slept_asks_for_the_time_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock made after the sleep is as long as any: the clock that tells when to ask the store goes on meanwhile."""
+    slept_s = [1000.0]
+    monkeypatch.setattr(ambient, "since_boot_s", lambda: slept_s[0])
+    repository = world.machine()
+    with repository.write_session("w") as session:
+        commit_files(repository, session, {"a": noise(1)})
+        world.days(20)
+        slept_s[0] += 20 * DAY_S
+        early = set(world.names())
+        commit_files(repository, session, {"b": noise(2)})
+    for name in set(world.names()) - early:
+        lock = world.lock(name)
+        assert lock is not None
+        assert lock.until >= world.clock() + timedelta(days=DAYS) + SPARE
+
+
+def test_extending_asks_for_no_versions_of_what_is_free(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old versions of cells and generations pile up: only what is locked is listed."""
+    world.back_up({"a": noise(1)})
+    asked: list[str] = []
+    versions = VersionedMemoryStore.versions
+
+    def spied(self: VersionedMemoryStore, prefix: str) -> Iterator[Version]:
+        asked.append(prefix)
+        return versions(self, prefix)
+
+    monkeypatch.setattr(VersionedMemoryStore, "versions", spied)
+    assert extend_locks(world.machine()).objects == sum(map(is_locked_kind, world.names()))
+    assert asked
+    assert not [p for p in asked if "sess/".startswith(p) or "gc/".startswith(p)]
+
+
+def test_an_audit_does_not_miss_what_a_collection_takes_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named when the audit began, deleted before it asked: no drift. What is named and gone still is one."""
+    old = world.back_up({"a": noise(1)})
+    world.back_up({"a": noise(2)})
+    auditor = world.machine()
+    world.days(100)
+    bucket_state, ran = VersionedMemoryStore.bucket_state, []
+
+    def collect(self: VersionedMemoryStore) -> BucketState:
+        if not ran:
+            world.machine().forget([old.id])
+            ran.append(world.machine().collect(limits=NOW))
+        return bucket_state(self)
+
+    monkeypatch.setattr(VersionedMemoryStore, "bucket_state", collect)
+    assert [d for d in audit_locks(auditor).drifts if d.kind == "missing"] == []
+    assert ran[0].points_forgotten == 1
+    (gone,) = world.names("point/")
+    world.days(200)
+    for version in [v for v in world.store.versions(gone) if v.name == gone]:
+        world.store.delete_version(version)
+    assert [d.name for d in audit_locks(auditor).drifts if d.kind == "missing"] == [gone]
 
 
 def test_days_only_grow(world: World) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,10 @@ class Runs:
         self.plain[name] = encode_run(packs)
         return name
 
-    def load(self, name: str) -> bytes:
-        self.read.append(name)
-        return self.plain[name]
+    def load(self, names: Sequence[str]) -> Iterator[bytes]:
+        for name in names:
+            self.read.append(name)
+            yield self.plain[name]
 
 
 @pytest.fixture
@@ -334,7 +336,7 @@ def test_a_run_that_is_none_is_corruption(tmp_path: Path, runs: Runs) -> None:
     index.sync([good], runs.load)
     before = files(tmp_path / "x")
     with pytest.raises(Corruption):
-        index.sync([good, "ab" * 32], lambda name: b"nothing like a run")
+        index.sync([good, "ab" * 32], lambda names: [b"nothing like a run"] * len(names))
     assert files(tmp_path / "x") == before
     assert held(index, range(10)) == list(range(10))
 
@@ -342,7 +344,7 @@ def test_a_run_that_is_none_is_corruption(tmp_path: Path, runs: Runs) -> None:
 def test_errors_of_the_store_pass_as_they_are(tmp_path: Path) -> None:
     """Also one that is an OSError is not taken for trouble with the cache."""
 
-    def fail(name: str) -> bytes:
+    def fail(names: Sequence[str]) -> list[bytes]:
         raise TimeoutError("the store")
 
     with pytest.raises(TimeoutError, match="the store"):

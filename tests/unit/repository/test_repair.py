@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import BackupError, Conflict, Corruption, Denied
+from engine.errors import BackupError, Conflict, Corruption, Denied, UsageError
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.layout import DAMAGED
@@ -18,7 +18,7 @@ from repository.repair import (
     mend_small_objects,
     verify_and_repair,
 )
-from repository.repository import initialize
+from repository.repository import initialize, open_on
 from tests.fixtures.faults import FaultStore
 from tests.fixtures.formats import attachment, mail
 from tests.fixtures.repositories import (
@@ -151,6 +151,31 @@ def test_another_repository_gives_what_parity_cannot(filled: MemoryStore, tmp_pa
     assert [name for name in names if filled.objects.get(name) != copy.objects[name]] == []
     spoil(filled, "sess/w")
     assert mend_small_objects(filled, [copy]).lost == ["sess/w"]
+
+
+def test_objects_of_another_repository_are_not_taken(filled: MemoryStore, tmp_path: Path) -> None:
+    """What is no copy of this one is refused; in a copy, what does not open under the seal is passed over."""
+    other = MemoryStore()
+    initialize(other, PASSPHRASE, CHEAP, parity="on")
+    for store, folder in ((filled, "one"), (other, "two")):
+        places = Places(tmp_path / folder / "cache", tmp_path / folder / "state")
+        with open_on(store, PASSPHRASE, places) as repository:
+            repository.collect()
+    copy = MemoryStore()
+    copy.objects = dict(filled.objects)
+    spoil(filled, "gc/0000000002")
+    spoiled = dict(filled.objects)
+    with pytest.raises(UsageError) as caught:
+        mended(filled, tmp_path, other)
+    assert caught.value.code == "copy-foreign"
+    assert filled.objects == spoiled
+    mixed = MemoryStore()
+    mixed.objects = {**copy.objects, "gc/0000000002": other.objects["gc/0000000002"]}
+    with pytest.raises(BackupError):
+        mended(filled, tmp_path, mixed)
+    assert filled.objects == spoiled
+    assert {r.by for r in mended(filled, tmp_path, mixed, copy).repaired} == {COPY}
+    assert filled.objects == copy.objects
 
 
 @pytest.mark.parametrize("copy", ["a", "b"])

@@ -53,7 +53,9 @@ def pack() -> tuple[bytes, Frames]:
             plain = rng.randbytes(rng.randrange(60_000, 140_000))
             refs = f.refs((number, len(plain)))
             made.append(refs, FrameCompressor().pack(refs, plain, dense=True), lambda: None)
-        frames = made.close().frames
+        whole = made.seal()
+        made.store(whole)
+        frames = whole.frames
     (stored,) = store.objects.values()
     return stored, frames
 

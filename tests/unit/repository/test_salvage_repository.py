@@ -8,6 +8,7 @@ import pytest
 from engine.errors import BackupError, Conflict, UsageError
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
+from repository.repair import verify_and_repair
 from repository.repository import initialize
 from repository.salvage import SalvageReport, salvage
 from tests.fixtures.repositories import (
@@ -87,6 +88,47 @@ def test_everything_comes_back(
     assert {k: v for k, v in everything(fresh).items() if k in before} == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["salvage", "repair"])
+def test_a_torn_pack_gives_what_its_salvage_points_list(
+    open_repo: OpenRepository, tmp_path: Path, how: str
+) -> None:
+    """Runs lost and a pack cut off: files before the last salvage point are read, the others are lost; the pack is marked."""
+    store = MemoryStore()
+    initialize(store, PASSPHRASE, CHEAP, parity="off")
+    files = {str(n): random.Random(n).randbytes(900_000) for n in range(16)}
+    with open_repo(store) as repository, repository.write_session("w") as session:
+        entry = commit_files(repository, session, files)
+        session.seal_point(PointDraft("0" * 16, "p", "one", "success", (entry.ref,)))
+    (pack,) = (name for name in store.objects if name.startswith("pack/d"))
+    store.objects[pack] = store.objects[pack][: len(store.objects[pack]) * 3 // 4]
+    lose(store, "run/")
+    places = Places(tmp_path / "sc", tmp_path / "ss")
+    if how == "salvage":
+        assert pack in salvage(store, PASSPHRASE, places).damaged
+    else:
+        report, _ = verify_and_repair(store, PASSPHRASE, places, "listing")
+        assert report.marked == [pack]
+    assert f"damaged/{pack}" in store.objects
+    repository = open_repo(store)
+    found, lost = 0, 0
+    for row in repository.catalog(repository.entries.get(entry.ref)).rows():
+        try:
+            data = b"".join(map(repository.read_all, row.parts))
+        except BackupError:
+            lost += 1
+        else:
+            assert data == files[row.id.decode()]
+            found += 1
+    assert found >= 6
+    assert lost >= 4
+    with repository.write_session("w") as session:
+        commit_files(repository, session, files)
+    whole = open_repo(store)
+    (entry,) = whole.entries.newest()
+    assert contents(whole, entry) == files
+
+
 def test_a_repository_that_opens_is_refused(filled: MemoryStore, tmp_path: Path) -> None:
     """Without --force, and nothing is written."""
     before = dict(filled.objects)
@@ -135,6 +177,29 @@ def test_manifests_without_their_catalogs_are_left_out(
                     repository.entries.get(item.entry)
             else:
                 assert contents(repository, repository.entries.get(item.entry))
+
+
+def test_a_cell_put_back_from_an_older_copy_gets_a_higher_turn(
+    filled: MemoryStore, open_repo: OpenRepository, tmp_path: Path
+) -> None:
+    """Above every turn seen, with the commits that it has: all points are there, and what the writer commits next counts."""
+    with open_repo(filled) as repository:
+        with repository.write_session("v") as session:
+            older = filled.objects["sess/v"]
+            commit_files(repository, session, {"x": b"x"}, object_key("eve"))
+            entry = commit_files(repository, session, {"y": b"y"}, object_key("eve"))
+            session.seal_point(PointDraft("3" * 16, "q", "four", "success", (entry.ref,)))
+        before = everything(repository)
+    filled.objects["sess/v"] = older
+    report = salvaged(filled, tmp_path, force=True)
+    assert report.cells_made == ["v"]
+    repository = open_repo(filled)
+    assert everything(repository) == before
+    assert repository.verify("read").ok
+    with repository.write_session("v") as session:
+        entry = commit_files(repository, session, {"z": b"z"}, object_key("eve"))
+        session.seal_point(PointDraft("4" * 16, "q", "five", "success", (entry.ref,)))
+    assert len(open_repo(filled).points()) == len(before) + 1
 
 
 def test_a_collection_meanwhile_stops_it(

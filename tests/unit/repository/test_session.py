@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.errors import Conflict, Fenced, Unavailable, UsageError
+from engine.errors import Conflict, Corruption, Fenced, Unavailable, UsageError
 from engine.parts import Part
-from repository import Repository
+from repository import PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.catalogs import Catalog
 from tests.fixtures.repositories import (
@@ -244,6 +244,54 @@ def test_an_identity_is_used_once(repository: Repository) -> None:
     assert len(repository.refresh().cells) == 3
     with pytest.raises(UsageError):
         repository.write_session("../x")
+
+
+@pytest.mark.parametrize("how", ["older", "gone"])
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_cell_behind_its_watermark_goes_on_above_it(
+    store: MemoryStore, open_repo: OpenRepository, repository: Repository, how: str, knows: bool
+) -> None:
+    """As after a copy of the files: what is acknowledged counts, also for who opened the repository before it was folded."""
+    with repository.write_session("w") as session:
+        older, early = store.objects["sess/w"], open_repo(store)
+        commit_files(repository, session, {"a": b"A"})
+        commit_files(repository, session, {"b": b"B"})
+    repository.collect()
+    early._witness._seen.turns.clear()
+    del store.objects["sess/w"]
+    if how == "older":
+        store.objects["sess/w"] = older
+    writing = open_repo(store) if knows else early
+    with writing.write_session("w") as session:
+        entry = commit_files(writing, session, {"c": b"C"})
+        point = session.seal_point(PointDraft("0" * 16, "p", "s", "success", (entry.ref,)))
+    fresh = open_repo(store)
+    assert fresh.points() == [point]
+    assert fresh.verify("read").ok
+    fresh.collect()
+    (entry,) = open_repo(store).entries.heads(TREE.kind, TREE.id, "files")
+    assert contents(fresh, entry) == {"a": b"A", "b": b"B", "c": b"C"}
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_writer_whose_cell_is_lost_does_not_hide_it(
+    store: MemoryStore, open_repo: OpenRepository, repository: Repository, folded: bool
+) -> None:
+    """Manifests show that it committed more: it begins nothing, so that verification still finds what is lost."""
+    if folded:
+        with repository.write_session("w") as session:
+            commit_files(repository, session, {"a": b"A"})
+        repository.collect()
+    with repository.write_session("w") as session:
+        commit_files(repository, session, {"b": b"B"})
+    del store.objects["sess/w"]
+    with pytest.raises(Corruption) as caught:
+        open_repo(store).write_session("w")
+    assert caught.value.code == "cell-missing"
+    assert "sess/w" not in store.objects
+    assert [p.name for p in open_repo(store).verify("listing").problems] == ["sess/w"]
+    with open_repo(store).write_session("another"):
+        pass
 
 
 def test_a_revoked_turn_is_fenced(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.contract import Event
+from proxy.contract import Event, ObjectRef, Selection
 from server.domain.sessions import (
     TASK_ENDS,
     TASK_STATES,
@@ -18,6 +18,7 @@ from server.domain.sessions import (
     task_state_after,
     work_subject,
 )
+from server.domain.tasks import backup_task, discover_task
 
 
 def rows(*words: str) -> list[TallyRow]:
@@ -138,3 +139,18 @@ def test_the_subject_names_pool_kind_and_task() -> None:
     """The task's id in the subject makes its message findable."""
     assert work_subject("default", "seal-point", "t1") == "work.default.backup.t1"
     assert work_subject("far", "verify", "t2") == "work.far.maintenance.t2"
+
+
+def test_every_backup_task_carries_what_the_job_covers() -> None:
+    session = {
+        "id": "s",
+        "job": "j",
+        "job_name": "J",
+        "pool": "p",
+        "organization": "o",
+        "workloads": ["mail"],
+    }
+    chosen = Selection(groups=["Legal"], folders=["@inbox"])
+    discover = discover_task("t", session, {"id": "r", "url": "/r"}, ("O", ["ann"], chosen))
+    assert (discover.users, discover.selection) == (["ann"], chosen)
+    assert backup_task("u", discover, ObjectRef("user", "1", "ann"), "mail").selection == chosen

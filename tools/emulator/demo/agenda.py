@@ -17,7 +17,7 @@ from tools.emulator.demo.people import PROJECTS, Person
 from tools.emulator.demo.words import paragraph
 from tools.emulator.mailbox import Mailbox
 
-_ZONES = {
+ZONES = {
     "Aarhus": "Romance Standard Time",
     "Leeds": "GMT Standard Time",
     "Porto": "GMT Standard Time",
@@ -60,7 +60,7 @@ def _time(day: date, hour: int, minute: int, zone: str) -> dict[str, str]:
 
 
 def _times(person: Person, day: date, hour: int, minutes: int) -> dict[str, Any]:
-    zone = _ZONES[person.office]
+    zone = ZONES[person.office]
     ends = divmod(hour * 60 + minutes, 60)
     return {"start": _time(day, hour, 0, zone), "end": _time(day, *ends, zone)}
 
@@ -145,7 +145,7 @@ def _meeting(
 def _own_events(person: Person, mailbox: Mailbox, rng: random.Random) -> None:
     """A holiday, a birthday every year, and a calendar of one's own."""
     store, owner = mailbox.calendars, {"organizer": _address(person)}
-    zone, away = _ZONES[person.office], _day(rng, -150, 60)
+    zone, away = ZONES[person.office], _day(rng, -150, 60)
     whole = {"start": _time(away, 0, 0, zone), "isAllDay": True, "showAs": "oof"}
     whole["end"] = _time(away + timedelta(days=rng.randint(1, 12)), 0, 0, zone)
     store.add(store.default, owner | whole | {"subject": "Holiday"}, at=END)

@@ -5,7 +5,7 @@ Builds the demo tenant: people, then files, then mail, then calendars, contacts 
 import random
 
 from tools.emulator.clock import Clock
-from tools.emulator.demo import agenda, files, mail
+from tools.emulator.demo import agenda, files, mail, preferences
 from tools.emulator.demo.documents import Library
 from tools.emulator.demo.letters import plan_threads
 from tools.emulator.demo.people import COMPANY, SLUG, Person, people
@@ -45,6 +45,7 @@ def build(seed: int, clock: Clock) -> DemoTenant:
         if user.mailbox:
             mail.prepare(user.mailbox, person)
             mail.add_oddments(user.mailbox, person, seed)
+            preferences.choose(user.mailbox, person, seed)
     mailboxes = tenant.mailboxes()
     rng = random.Random(f"{seed}:shelves")
     letters = plan_threads(seed, tenant.staff, THREADS)

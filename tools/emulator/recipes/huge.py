@@ -18,7 +18,7 @@ from tools.emulator.tenant import Tenant
 MESSAGES = 1_000_000
 _SMALL_FOLDERS = 36
 _UNREAD_EVERY = 50
-_FIRST = 1_500_000_000
+FIRST = 1_500_000_000
 _SPACING = 120  # seconds from one message to the next
 _NAMES = ("Ada", "Boris", "Carmen", "Dilip", "Eun-ji", "Farid", "Greta", "Hugo")
 _TOPICS = ("Delivery", "Budget", "Visit", "Drawing", "Contract", "Report", "Training", "Audit")
@@ -41,32 +41,36 @@ def build(seed: int, clock: Clock, messages: int = MESSAGES) -> Tenant:
     profile = {
         "displayName": "Archive", "mail": upn, "accountEnabled": True, "userType": "Member",
     }  # fmt: skip
-    user = tenant.add_user(upn, profile, mail=True, files=False, at=float(_FIRST))
+    user = tenant.add_user(upn, profile, mail=True, files=False, at=float(FIRST))
 
     def make(number: int, folder: Folder) -> Message:
-        return _message(seed, number, folder)
+        return make_message(seed, number, folder)
 
     mailbox = MadeMailbox(seed, user.key, make)
     user.mailbox = mailbox
     places = [mailbox.folder(name) for name in ("inbox", "archive", "sentitems")]
     shares = [messages * part // 100 for part in (40, 30, 20)]
     for number in range(_SMALL_FOLDERS):
-        places.append(mailbox.folder_at(f"Projects/{2000 + number}", at=float(_FIRST)))
+        places.append(mailbox.folder_at(f"Projects/{2000 + number}", at=float(FIRST)))
     rest = messages - sum(shares)
     for number in range(_SMALL_FOLDERS):
         shares.append(rest * (number + 1) // _SMALL_FOLDERS - rest * number // _SMALL_FOLDERS)
-    begun = 0
     for folder, count in zip(places, shares, strict=True):
-        unread = -(-(begun + count) // _UNREAD_EVERY) - -(-begun // _UNREAD_EVERY)
-        mailbox.fill(folder, count, unread)
-        begun += count
+        fill(mailbox, folder, count)
     return tenant
 
 
-def _message(seed: int, number: int, folder: Folder) -> Message:
+def fill(mailbox: MadeMailbox, folder: Folder, count: int) -> None:
+    """Let an empty folder have the next `count` messages of `make_message`."""
+    begun = mailbox.total
+    unread = -(-(begun + count) // _UNREAD_EVERY) - -(-begun // _UNREAD_EVERY)
+    mailbox.fill(folder, count, unread)
+
+
+def make_message(seed: object, number: int, folder: Folder) -> Message:
     """The message of a number; every 50th is not read."""
     dice = hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=20).digest()
-    sent = float(_FIRST + number * _SPACING)
+    sent = float(FIRST + number * _SPACING)
     sender, receiver = (_person(_NAMES[byte % 8]) for byte in dice[:2])
     topic = _TOPICS[dice[2] % 8]
     text = "\r\n".join(_SENTENCES[byte % 16] for byte in dice[4:16])

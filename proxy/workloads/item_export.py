@@ -1,14 +1,15 @@
 """
-The export stream of messages: everything that Exchange has on an item, opaque, up to 20 items a request.
+The export stream of an item: everything that Exchange has on it, opaque, up to 20 items a request.
 
-It belongs to the policy `full` and is what restores a message exactly. Errors come item by item within a good answer; an item
-without a stream still has its MIME. An answer is taken for a message only if its change key is the message's: that proves that
-the id meant this message, and that the stream is of the version that the row is about.
+It belongs to the policy `full` and is what restores an item exactly. Errors come item by item within a good answer; an item
+without a stream still has its other parts. An answer is taken for an item only if its change key is the row's: that proves that
+the id meant this item, and that the stream is of the version that the row is about.
 
 Source: Graph page "mailbox: exportItems" (2026).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -18,6 +19,7 @@ from proxy.graph.budget import Scope
 from proxy.graph.client import Call, Content, GraphClient, segment
 from proxy.graph.errors import (
     GraphDenied,
+    GraphError,
     GraphItemFault,
     GraphNotFound,
     GraphRefused,
@@ -28,12 +30,14 @@ from proxy.graph.paging import decode_as
 from proxy.pipeline.outcome import skipped
 from proxy.workloads.protocol import Shelf
 
-__all__ = ["STREAM", "MailExport", "lacks_stream"]
+__all__ = ["STREAM", "ItemExport", "lacks_stream"]
 
 STREAM = "fts"  # role of the part
 EXPORT_ITEMS_MAX = 20
-GROUP_BYTES_MAX = 24 * 1024 * 1024  # of MIME in one request
-ITEM_BYTES_MAX = 64 * 1024 * 1024  # of MIME; larger ones would need too much memory at once
+GROUP_BYTES_MAX = 24 * 1024 * 1024  # of stored parts in one request
+ITEM_BYTES_MAX = (
+    64 * 1024 * 1024
+)  # of stored parts; larger items would need too much memory at once
 ANSWER_BYTES_MAX = 160 * 1024 * 1024
 ID_PAGE = "odata.maxpagesize=500"
 UNKNOWN = frozenset({"ErrorItemNotFound", "ErrorInvalidIdMalformed", "graph-not-found"})
@@ -75,17 +79,17 @@ _META = msgspec.json.Decoder(_Meta)
 
 
 def lacks_stream(row: Row) -> bool:
-    """Whether a message has no stream, and nothing says that it cannot have one."""
+    """Whether an item has no stream, and nothing says that it cannot have one."""
     has = any(part.role == STREAM for part in row.parts)
-    return row.kind == "message" and not has and not _META.decode(row.meta).export
+    return row.kind != "container" and not has and not _META.decode(row.meta).export
 
 
 @dataclass(slots=True)
-class MailExport:
+class ItemExport:
     """
     Exports of one mailbox. Closed until `open` found that the service offers them.
 
-    `ids`: mailbox item ids by change key, of folders whose messages are not known by their own ids.
+    `ids`: mailbox item ids by change key, of folders whose items are not known by their own ids.
     """
 
     client: GraphClient
@@ -107,22 +111,33 @@ class MailExport:
         except NOT_OFFERED as error:
             if isinstance(error, GraphNotFound) and error.code == "graph-service-missing":
                 raise
-            self.shelf.note(skipped(self.user, "", "export-not-offered", error.message))
+            self._close(error)
             return False
         self.mailbox = decode_as(_SETTINGS, body).primary_mailbox_id or ""
         return bool(self.mailbox)
 
     async def add(self, folder: str, rows: Sequence[Row]) -> list[Row]:
-        """The rows of one folder, those of messages with their streams as far as the service gives them."""
+        """The rows of one folder, those of items with their streams as far as the service gives them."""
         wanted = [row for row in rows if lacks_stream(row)]
         found = {row.id: row for row in rows}
         for group in _groups([row for row in wanted if row.size <= ITEM_BYTES_MAX]):
-            for row in await self._export(folder, group):
-                found[row.id] = row
+            if not self.mailbox:
+                break  # another folder found that it is not offered
+            try:
+                exported = await self._export(folder, group)
+            except GraphDenied as error:  # no right to export: all else of the items is there
+                if self.mailbox:
+                    self._close(error)
+                break
+            found.update((row.id, row) for row in exported)
         for row in wanted:
             if row.size > ITEM_BYTES_MAX:
                 found[row.id] = self._without(row, "graph-answer-too-large")
         return list(found.values())
+
+    def _close(self, error: GraphError) -> None:
+        self.mailbox = ""
+        self.shelf.note(skipped(self.user, "", "export-not-offered", error.message))
 
     async def _export(self, folder: str, group: Sequence[Row]) -> list[Row]:
         named = {self.ids.get(row.version, row.id.decode()): row for row in group}
@@ -154,13 +169,14 @@ class MailExport:
 
     def _without(self, row: Row, code: str) -> Row:
         name = row.name.decode("utf-8", "replace")
-        self.shelf.note(skipped(row.id.decode(), name, "stored-without-stream", code))
+        if row.parts:  # else nothing of it is stored, which is told otherwise
+            self.shelf.note(skipped(row.id.decode(), name, "stored-without-stream", code))
         meta: dict[str, msgspec.Raw] = msgspec.json.decode(row.meta, type=dict[str, msgspec.Raw])
         meta["export"] = msgspec.Raw(msgspec.json.encode(code))
         return replace(row, meta=msgspec.json.encode(meta))
 
     async def _ask(self, ids: list[str]) -> list[_Exported]:
-        call = self._call("Export messages", "/exportItems")
+        call = self._call("Export items", "/exportItems")
         content = Content.json({"itemIds": ids})
         asked = replace(call, method="POST", content=content)
         try:
@@ -175,18 +191,20 @@ class MailExport:
         """
         Ids of a folder's items as the export knows them, by change key.
 
-        The pages of Graph do not say that an item's id here is its message's id, and it need not be.
+        The pages of Graph do not say that an item's id here is its id elsewhere, and it need not be. A folder that the export
+        does not know has none.
         """
         call = self._call("List items for exports", f"/folders/{segment(folder)}/items")
         url = self.client.url(call.url, {"$select": "id,changeKey"})
         twice: set[str] = set()
         asked = replace(call, url=url, prefer=(*self.prefer, ID_PAGE))
-        async for page in self.client.pages(asked):
-            for raw in page.items:
-                item = decode_as(_ITEM, raw)
-                if item.change_key:
-                    twice |= {item.change_key} & self.ids.keys()
-                    self.ids[item.change_key] = item.id
+        with suppress(GraphNotFound):
+            async for page in self.client.pages(asked):
+                for raw in page.items:
+                    item = decode_as(_ITEM, raw)
+                    if item.change_key:
+                        twice |= {item.change_key} & self.ids.keys()
+                        self.ids[item.change_key] = item.id
         for change_key in twice:
             del self.ids[change_key]  # whose it is cannot be told
 

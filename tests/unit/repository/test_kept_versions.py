@@ -1,0 +1,42 @@
+"""A bucket that keeps versions and locks nothing: what is deleted is still there, and that is said."""
+
+import pytest
+
+from repository.blobstore.locks import BucketState, keeps_versions
+from repository.blobstore.locks_memory import VersionedMemoryStore
+from repository.blobstore.memory import MemoryStore
+from repository.repository import initialize
+from repository.settings import LockForm
+from tests.fixtures.locks import Clock
+from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository
+
+
+def test_older_key_rings_that_stay_as_versions_are_named(open_repo: OpenRepository) -> None:
+    """A rotation counts, and names each ring that whoever reads versions still reads; at every change, until they go."""
+    store = VersionedMemoryStore(Clock())
+    store.state[0] = BucketState(versioning=True, object_lock=False, default_lock=False)
+    initialize(store, PASSPHRASE, CHEAP)
+    assert keeps_versions(store)
+    keyring = open_repo(store).keyring
+    change = keyring.rotate()
+    assert {error.code for error in change.left} == {"versions-kept"}
+    named = {error.message.split()[0] for error in change.left}
+    assert named == {"keys/0000000001-a", "keys/0000000001-b"}
+    assert len(keyring.rotate().left) == 4
+    for version in list(store.versions("keys/")):
+        if not version.is_latest:
+            store.delete_version(version)
+    assert len(keyring.rotate().left) == 2
+
+
+@pytest.mark.parametrize("lock", [LockForm("governance", 1), None])
+def test_nothing_is_said_where_nothing_stays(
+    open_repo: OpenRepository, lock: LockForm | None
+) -> None:
+    """Without versions, or where locks have ended and deleting takes every version away."""
+    clock = Clock()
+    store = MemoryStore() if lock is None else VersionedMemoryStore(clock)
+    initialize(store, PASSPHRASE, CHEAP, lock=lock)
+    clock.advance(100 * 24 * 3600)
+    assert keeps_versions(store) == (lock is not None)
+    assert open_repo(store).keyring.rotate().left == []
