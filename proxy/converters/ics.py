@@ -278,7 +278,7 @@ def _people(event: Members) -> list[str]:
 
 def _alarm(event: Members, subject: str) -> list[str]:
     minutes: Any = event.get("reminderMinutesBeforeStart")
-    if event.get("isReminderOn") is not True or not isinstance(minutes, int):
+    if event.get("isReminderOn") is not True or type(minutes) is not int:
         return []
     if not 0 <= minutes <= MONTH_MINUTES * 12:
         return []
