@@ -326,6 +326,7 @@ def test_an_import_over_a_bad_way_ends_right_or_goes_on(
         assert snapshot(out) == snapshot(tree)
 
 
+@pytest.mark.long
 def test_a_bucket_that_vanishes_in_the_middle(
     seaweed: ObjectServer,
     tree: Path,
@@ -374,6 +375,7 @@ def test_a_bucket_that_vanishes_in_the_middle(
             for key, data in held.items():
                 client.put_object(Bucket=bucket, Key=key, Body=data)
             assert command("import", tree, address).code == 0
+    use(seaweed.environment, monkeypatch)
     assert command("repo", "verify", address, "--read-data").code == 0
     assert command("export", address, "latest", tmp_path / "out").code == 0
     assert snapshot(tmp_path / "out") == snapshot(tree)
