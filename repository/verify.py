@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cext import runs
-from engine.catalog import decode_parts
+from engine.catalog import catalog_tables, decode_parts
 from engine.collection import point_id
 from engine.errors import BackupError, Corruption, NotFound, Unsupported, UsageError
 from engine.ids import CHUNK_ID_BYTES, ObjectId, WriterId
-from engine.manifest import EntryRef, part_from
+from engine.manifest import CatalogPart, EntryRef, part_from
 from engine.pack import Directory
 from engine.parity import unprotected
 from engine.parts import Part
@@ -165,6 +165,7 @@ class _Verifier:
         self._depth = LEVELS.index(level)
         self._progress = progress
         self._report = VerifyReport(level)
+        self._whole_parts: dict[str, bool] = {}  # by the references of a catalog part
         self._bad_chunks: dict[ObjectId, set[bytes]] = {}  # by the pack in which they are damaged
         self._bad_packs: set[ObjectId] = set()
         self._points_of: dict[EntryRef, list[str]] = {}
@@ -395,7 +396,8 @@ class _Verifier:
         lost: list[bytes] = []
         if self._reaches("read") or self._has_bad or self._repository.lost_runs:
             try:
-                lost = self._lost_rows(self._repository.catalog(entry))
+                if not all(map(self._is_whole, form.catalog)):
+                    lost = self._lost_rows(self._repository.catalog(entry))
             except BackupError as error:
                 self._report.add(manifest_name(entry.ref.manifest), error)
                 return "its catalog cannot be read", ()
@@ -417,22 +419,50 @@ class _Verifier:
                     ]
         return lost
 
+    def _is_whole(self, part: CatalogPart) -> bool:
+        """
+        Whether nothing is lost of any row of a catalog part, those included that later parts replace.
+
+        Restore points share their parts: each is looked at once. Corruption if it cannot be read.
+        """
+        key = part.part.chunks
+        if key not in self._whole_parts:
+            data = self._repository.reader.read_all(part_from(part.part))
+            self._whole_parts[key] = all(
+                self._holds(b"".join(p.chunks for packed in column for p in decode_parts(packed)))
+                for table in catalog_tables(data, ["parts"])
+                for column in (
+                    batch.column(0).to_pylist()
+                    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE)
+                )
+            )
+        return self._whole_parts[key]
+
     def _missing(self, parts: Sequence[Part]) -> bool:
         """Whether a chunk of these parts is lost; a finding if no run has it."""
-        ids = runs.gather_ids(b"".join(part.chunks for part in parts))
+        refs = b"".join(part.chunks for part in parts)
+        if self._holds(refs):
+            return False
+        ids = runs.gather_ids(refs)
+        for number in self._repository.index.absent(ids, None)[:1]:
+            at = number * CHUNK_ID_BYTES
+            error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
+            self._report.add(f"chunk {ids[at : at + 8].hex()}", error)
+        return True
+
+    def _holds(self, refs: bytes) -> bool:
+        """Whether every chunk referred to is there and sound."""
+        ids = runs.gather_ids(refs)
         found = self._repository.index.find(ids, self._is_good if self._has_bad else None)
         handles = set(found.frames)
         if NOT_FOUND in handles:
-            at = found.frames.index(NOT_FOUND) * CHUNK_ID_BYTES
-            error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
-            self._report.add(f"chunk {ids[at : at + 8].hex()}", error)
-            return True
+            return False
         packs = {handle: found.place(handle).pack for handle in handles} if self._has_bad else {}
         if not self._bad_packs.isdisjoint(packs.values()):
-            return True
-        if self._bad_chunks.keys().isdisjoint(packs.values()):
             return False
-        return any(
+        if self._bad_chunks.keys().isdisjoint(packs.values()):
+            return True
+        return not any(
             ids[32 * number : 32 * number + 32] in self._bad_chunks.get(packs[handle], ())
             for number, handle in enumerate(found.frames)
         )

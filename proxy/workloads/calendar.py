@@ -13,12 +13,11 @@ from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import (
     GraphItemFault,
     GraphRefused,
-    GraphServiceMissing,
     GraphUnavailable,
     GraphUnsupported,
 )
 from proxy.graph.paging import decode_as
-from proxy.pipeline.outcome import failed, skipped
+from proxy.pipeline.outcome import failed
 from proxy.workloads.attachments import EVENT_MEMBERS, AttachmentReader, Attachments
 from proxy.workloads.calendar_item import (
     EVENT_HEAD_MEMBERS,
@@ -31,7 +30,7 @@ from proxy.workloads.calendar_item import (
     exceptions_of,
     stored_event,
 )
-from proxy.workloads.item_listing import ItemListing, Policy
+from proxy.workloads.item_listing import Policy, back_up_listed
 from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import IMMUTABLE_IDS, MailboxCalls
 from proxy.workloads.members import Members, decode_members
@@ -51,11 +50,8 @@ class Calendar:
 
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the calendars of `target`."""
-        try:
-            source = _Events(client, target.id, shelf)
-            await ItemListing(client, source, shelf, self._policy).backup()
-        except GraphServiceMissing:
-            shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
+        source = _Events(client, target.id, shelf)
+        await back_up_listed(source, client, target, shelf, self._policy)
 
 
 class _Group(msgspec.Struct):

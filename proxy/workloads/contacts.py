@@ -11,9 +11,8 @@ from engine.catalog import Row
 from engine.parts import Part
 from proxy.contract import ObjectRef
 from proxy.graph.client import Call, GraphClient, segment
-from proxy.graph.errors import GraphNotFound, GraphServiceMissing
+from proxy.graph.errors import GraphNotFound
 from proxy.graph.transport import BodyReader
-from proxy.pipeline.outcome import skipped
 from proxy.workloads.contact_item import (
     CONTACT_HEAD_MEMBERS,
     DEFAULT_FOLDER,
@@ -24,7 +23,7 @@ from proxy.workloads.contact_item import (
     stored_contact,
 )
 from proxy.workloads.intake import store_body
-from proxy.workloads.item_listing import ItemListing, Policy
+from proxy.workloads.item_listing import Policy, back_up_listed
 from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.members import decode_members
@@ -43,11 +42,8 @@ class Contacts:
 
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the contacts of `target`."""
-        try:
-            source = _People(client, target.id, shelf)
-            await ItemListing(client, source, shelf, self._policy).backup()
-        except GraphServiceMissing:
-            shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
+        source = _People(client, target.id, shelf)
+        await back_up_listed(source, client, target, shelf, self._policy)
 
 
 class _People:

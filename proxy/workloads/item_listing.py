@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from engine.catalog import Row, removed_row
+from proxy.contract import ObjectRef
 from proxy.graph.client import Call, GraphClient
 from proxy.graph.errors import (
     GraphDenied,
@@ -19,17 +20,18 @@ from proxy.graph.errors import (
     GraphItemFault,
     GraphNotFound,
     GraphResync,
+    GraphServiceMissing,
     GraphUnavailable,
 )
 from proxy.graph.paging import LinkMachine, Page
-from proxy.pipeline.outcome import failed
+from proxy.pipeline.outcome import failed, skipped
 from proxy.workloads.item_export import ItemExport
 from proxy.workloads.listed_items import ItemSource, ListedItems
 from proxy.workloads.listing_checkpoint import ListingBook
 from proxy.workloads.protocol import FailureRun, Shelf
 from proxy.workloads.together import together
 
-__all__ = ["ItemListing", "Policy"]
+__all__ = ["Policy", "back_up_listed"]
 
 ROUNDS_MAX = 3
 CONTAINERS_AT_ONCE = 4
@@ -42,7 +44,22 @@ HEAD_PAGES_ITEMS = (1000, 50)  # a service that fails over large pages may manag
 Policy = Literal["full", "portable"]
 
 
-class ItemListing:
+async def back_up_listed(
+    source: ItemSource, client: GraphClient, target: ObjectRef, shelf: Shelf, policy: Policy
+) -> None:
+    """
+    Bring the shelf up to date with what `source` lists of `target`; who has no mailbox has nothing of it.
+
+    Raises:
+        GraphError: nothing of it can be read.
+    """
+    try:
+        await _ItemListing(client, source, shelf, policy).backup()
+    except GraphServiceMissing:
+        shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
+
+
+class _ItemListing:
     """Brings a shelf up to date with one source, once."""
 
     def __init__(
@@ -56,9 +73,7 @@ class ItemListing:
         export = ItemExport(client, source.calls.user, source.calls.prefer, shelf)
         self._items = ListedItems(source, shelf, export)
         self._failures = FailureRun(CONTAINER_FAILURES_MAX)
-        self._doubtful: set[bytes] = (
-            set()
-        )  # containers whose listing is not complete, in this round
+        self._doubtful: set[bytes] = set()  # containers not listed in full in this round
         self._vanished = False  # a container was listed and then not found
 
     async def backup(self) -> None:

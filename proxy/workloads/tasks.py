@@ -8,10 +8,8 @@ and one for each.
 from engine.catalog import Row
 from proxy.contract import ObjectRef
 from proxy.graph.client import Call, GraphClient, segment
-from proxy.graph.errors import GraphServiceMissing
-from proxy.pipeline.outcome import skipped
 from proxy.workloads.attachments import TASK_MEMBERS, AttachmentReader, Attachments
-from proxy.workloads.item_listing import ItemListing, Policy
+from proxy.workloads.item_listing import Policy, back_up_listed
 from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.members import decode_members
@@ -39,11 +37,8 @@ class Tasks:
 
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the tasks of `target`."""
-        try:
-            source = _ToDo(client, target.id, shelf)
-            await ItemListing(client, source, shelf, self._policy).backup()
-        except GraphServiceMissing:
-            shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
+        source = _ToDo(client, target.id, shelf)
+        await back_up_listed(source, client, target, shelf, self._policy)
 
 
 class _ToDo:

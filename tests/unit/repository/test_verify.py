@@ -3,14 +3,15 @@
 import contextlib
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.catalog import Row
 from engine.errors import BackupError
-from repository import Places, PointDraft, Repository
+from repository import Places, PointDraft, Repository, verify
 from repository.blobstore.memory import MemoryStore
 from repository.repository import open_on
 from repository.scrub import scrub
@@ -278,3 +279,25 @@ def test_foreign_objects_are_named(filled: MemoryStore, open_repo: OpenRepositor
         filled.put_new(name, b"x")
         assert findings(filled, lambda: open_repo(filled)) == "name-corrupt"
         del filled.objects[name]
+
+
+def test_parts_that_restore_points_share_are_looked_at_once(
+    store: MemoryStore, open_repo: OpenRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six entries of one object, each with all parts before it: what is read grows with the parts, not with the entries."""
+    with open_repo(store) as repository, repository.write_session("w") as session:
+        for number in range(6):
+            commit_files(repository, session, {f"f{number}": b"%d" % number, "same": b"new"})
+        parts = {p.part.chunks for e in repository.entries for p in e.form.catalog}
+        assert sum(len(e.form.catalog) for e in repository.entries) > 3 * len(parts)
+        read = []
+        tables = verify.catalog_tables
+
+        def counted(*arguments: Any) -> Iterator[Any]:
+            read.append(arguments)
+            return tables(*arguments)
+
+        monkeypatch.setattr(verify, "catalog_tables", counted)
+        monkeypatch.setattr(Repository, "catalog", None)  # nothing is lost: no entry is merged
+        assert repository.verify("read").ok
+        assert len(read) == len(parts)
