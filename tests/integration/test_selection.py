@@ -11,6 +11,7 @@ from proxy.contract import Selection
 from proxy.graph.service import GraphService
 from proxy.workloads.users import discover_users
 from tests.fixtures.emulator import StartEmulator
+from tests.fixtures.records import single
 from tests.unit.proxy.lab import Lab, add_user, mime
 
 pytestmark = pytest.mark.slow
@@ -55,6 +56,28 @@ async def test_users_by_name_group_and_filter_are_found_once_and_some_are_left_o
         assert {ben, cleo, dora} <= {user.name for user in everybody}
         found, missing = await discover_users(service.client(), [], Selection(groups=["Nobody's"]))
         assert (found, [one.name for one in missing]) == ([], ["Nobody's"])
+    lab.assert_no_breach()
+
+
+@pytest.mark.parametrize("purpose", ["shared", "room", "equipment"])
+async def test_mailboxes_that_nobody_signs_in_to_are_backed_up_like_others(
+    lab: Lab, purpose: str
+) -> None:
+    """Their accounts are disabled and have no drive, which is nobody's failure; what they are is kept."""
+    user = add_user(lab.emulator, purpose, files=False)
+    lab.tenant.user(user).profile["accountEnabled"] = False
+    lab.tenant.mailbox(user).settings.settings["userPurpose"] = purpose
+    kept = deliver(lab, user, "Inbox", 1, "2026-11-02")
+    booked = lab.emulator.controls.add_record(user, "calendar", "Calendar", single("Booked"))["id"]
+    everybody = await lab.backup(workloads=["mail", "calendar", "drives"])
+    assert everybody.point
+    assert not everybody.warned
+    result = await lab.backup(user, workloads=["mail", "calendar", "drives"])
+    assert lab.mail_ids(result.point) == [kept]
+    assert booked.encode() in {row.id for row in lab.rows(result.point, "calendar")}
+    inbox = next(row for row in lab.rows(result.point) if b'"wellKnown":"inbox"' in row.meta)
+    settings = next(part for part in inbox.parts if part.role == "settings")
+    assert f'"userPurpose":"{purpose}"'.encode() in lab.repository.read_all(settings)
     lab.assert_no_breach()
 
 
