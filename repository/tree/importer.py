@@ -3,7 +3,7 @@ A directory tree into the repository.
 
 Unchanged files are told by size, mtime, ctime and inode and not read again. What cannot be read is named and the rest goes
 on; a session that was cut off goes on from its last commit, because stored files are found unchanged. Small plain files
-go in batches (repository/tree/batches.py), everything else node by node.
+go in batches (repository/tree/batches.py), other files one by one (repository/tree/files.py).
 """
 
 import os
@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,18 +25,19 @@ from cext import filebatch, runs
 from engine.catalog import Row, removed_row
 from engine.errors import Corruption, UsageError
 from engine.manifest import ObjectKey, PointForm
-from engine.parts import Part
+from repository.ambient import cores
 from repository.entries import Entry
 from repository.points import PointDraft, new_point_id
 from repository.repository import Repository
 from repository.session import WriteSession
 from repository.slices import Slice
 from repository.tree import KIND, ROOT, WORKLOAD
-from repository.tree.batches import BATCHES_IN_FLIGHT_MAX, Batch, BatchReader, ReadBatch, version_of
+from repository.tree.batches import Batch, BatchReader, ReadBatch, version_of
+from repository.tree.files import FileReader, ReadFile
 from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, Node, extended_attributes, node_row
 from repository.tree.paths import check_folder
 
-READ_BYTES = 2 * 1024 * 1024
+READERS_MAX = 4  # threads that read and store: a batch each, or a large file with its two buffers
 COMMIT_ROWS_MAX = 65_536
 COMMIT_BYTES_MAX = 4 * 1024**3
 ROWS_PER_STEP = 1024
@@ -132,7 +134,7 @@ class _Import:
         self._committed_bytes = 0  # of those read, what the last commit held
         self._closing = False
         self._lock = threading.Lock()
-        self._buffer = bytearray(READ_BYTES)
+        self._files = FileReader(session, self._note_read, lambda: self._closing)
         self._rows: list[Row] = []
         self._unread: set[bytes] = set()
         self._first_names: dict[tuple[int, int], bytes] = {}
@@ -169,7 +171,7 @@ class _Import:
 
     def run(self) -> ImportResult:
         gone = self._slice.ids()
-        with ThreadPoolExecutor(2, "read") as threads:
+        with ThreadPoolExecutor(_readers(), "read") as threads:
             counted = threads.submit(self._count_all) if self._show is not _no_show else None
             try:
                 self._walk(gone, threads)
@@ -203,10 +205,10 @@ class _Import:
             self._progress.items_total += len(ends)
 
     def _walk(self, gone: set[bytes], threads: ThreadPoolExecutor) -> None:
-        """Take all nodes, parents first; batches are read and stored by threads of their own."""
+        """Take all nodes, parents first; threads read and store files, which are taken in the order in which they were met."""
         reader = BatchReader(self._root)
         batch = Batch()
-        under_way: deque[Future[pa.Table]] = deque()
+        under_way: deque[Future[pa.Table | ReadFile]] = deque()
 
         def read_and_store(batch: Batch) -> pa.Table:
             read = reader.read(batch)
@@ -217,18 +219,24 @@ class _Import:
 
         def drain(most: int) -> None:
             while len(under_way) > most:
-                self._slice.advance_table(under_way.popleft().result())
+                done = under_way.popleft().result()
+                if isinstance(done, ReadFile):
+                    self._took(done)
+                else:
+                    self._slice.advance_table(done)
 
         for node in self._scan(gone):
             if isinstance(node, Node):
-                self._take(node)
+                read_file = self._take(node)
+                if read_file is not None:
+                    under_way.append(threads.submit(read_file))
             else:
                 batch.add(*node)
                 if not batch.full:
                     continue
                 under_way.append(threads.submit(read_and_store, batch))
                 batch = Batch()
-                drain(BATCHES_IN_FLIGHT_MAX - 1)
+            drain(_readers())
             self._step()
             if self._is_commit_due():
                 drain(0)  # what was stored in a turn belongs to its commit
@@ -252,7 +260,8 @@ class _Import:
         return table
 
     def _step(self) -> None:
-        self._show(self._progress)
+        with self._lock:
+            self._show(self._progress)
         if len(self._rows) >= ROWS_PER_STEP:
             self._advance()
 
@@ -357,22 +366,39 @@ class _Import:
         if result == "failed":
             self._unread.add(path)
 
-    def _take(self, node: Node) -> None:
+    def _take(self, node: Node) -> Callable[[], ReadFile] | None:
+        """One node: its row, unless it is a file to be read; that is done by what is returned, on any thread."""
         with self._lock:
             self._progress.items += 1
         kind = node.kind
         if kind is None:
             self._problem(node.path, "skipped", "a socket or a device")
-            return
+            return None
         same_as = self._same_as(node) if kind == "file" else None
         if self._is_unchanged(node.path, node.version):
             if kind == "file":
-                self._progress.bytes += node.status.st_size
-            return
+                with self._lock:
+                    self._progress.bytes += node.status.st_size
+            return None
+        path = self._root if node.path == ROOT else os.path.join(self._root, node.path)
+        if kind == "file":
+            return partial(self._files.read, node, path, same_as)
         try:
-            self._rows.append(self._row(node, kind, same_as))
+            link = os.readlink(path) if kind == "link" else None
+            self._rows.append(node_row(node, (), link=link, xattrs=extended_attributes(path)))
         except OSError as error:
             self._problem(node.path, "failed", error.strerror or "unreadable")
+        return None
+
+    def _took(self, file: ReadFile) -> None:
+        """A file was read, or not."""
+        if file.row is None:
+            self._problem(file.path, "failed", file.failure)
+            return
+        self._result.files_read += 1
+        if file.changed:
+            self._problem(file.path, "changed", "it changed while it was read")
+        self._rows.append(file.row)
 
     def _same_as(self, node: Node) -> bytes | None:
         """Path of the first name of a file with several, or None."""
@@ -382,61 +408,20 @@ class _Import:
         first = self._first_names.setdefault((status.st_dev, status.st_ino), node.path)
         return None if first == node.path else first
 
-    def _row(self, node: Node, kind: str, same_as: bytes | None) -> Row:
-        path = self._root if node.path == ROOT else os.path.join(self._root, node.path)
-        if kind == "link":
-            return node_row(node, (), link=os.readlink(path), xattrs=extended_attributes(path))
-        if kind != "file":
-            return node_row(node, (), xattrs=extended_attributes(path))
-        return self._file(node, path, same_as)
-
-    def _file(self, node: Node, path: bytes, same_as: bytes | None) -> Row:
-        with open(path, "rb", buffering=0, opener=_open_quietly) as file:
-            if node.status.st_size <= READ_BYTES:
-                data = file.read(READ_BYTES + 1)
-                with self._lock:
-                    self._count(len(data))
-                if len(data) <= READ_BYTES:
-                    part = self._session.store("content", data)
-                    return self._stored(node, file.fileno(), same_as, (part,), path)
-                file.seek(0)
-            with self._session.open_part("content") as writer:
-                while size := file.readinto(self._buffer):
-                    writer.write(memoryview(self._buffer)[:size])
-                    with self._lock:
-                        self._count(size)
-                    self._show(self._progress)
-            return self._stored(node, file.fileno(), same_as, (writer.part,), path)
+    def _note_read(self, size: int) -> None:
+        """Bytes of a file, while it is read."""
+        with self._lock:
+            self._count(size)
+            self._show(self._progress)
 
     def _count(self, size: int) -> None:
         self._result.bytes_read += size
         self._progress.bytes += size
 
-    def _stored(
-        self, node: Node, file: int, same_as: bytes | None, parts: tuple[Part, ...], path: bytes
-    ) -> Row:
-        """The row of a file that was read; its size is what was read, whatever the disk says now."""
-        self._result.files_read += 1
-        after = Node(node.path, os.fstat(file))
-        size = parts[0].size
-        if after.version != node.version or size != node.status.st_size:
-            self._problem(node.path, "changed", "it changed while it was read")
-        row = node_row(node, parts, same_as=same_as, xattrs=extended_attributes(path))
-        if size == row.size:
-            return row
-        return Row(
-            row.id, row.container, row.name, row.kind, size, row.created_ns, row.modified_ns,
-            "", row.meta, parts,
-        )  # fmt: skip
 
-
-def _open_quietly(path: str | bytes, flags: int) -> int:
-    """Without following a link that took the file's place, without touching atime where permitted."""
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        return os.open(path, flags | os.O_NOATIME)
-    except PermissionError:
-        return os.open(path, flags)
+def _readers() -> int:
+    """Threads that read."""
+    return min(max(cores(), 2), READERS_MAX)
 
 
 def _is_small(status: "array[int]") -> bool:
