@@ -80,6 +80,7 @@ class Slice:
         self._committed = catalog
         self._rows: dict[bytes, Row] = {}
         self._tables: list[pa.Table] = []
+        self._table_rows = 0  # in them
         self._new_checkpoint: bytes | None = None
         self._complete = False
         self._lock = threading.Lock()
@@ -141,6 +142,7 @@ class Slice:
             if self.finished:
                 raise Conflict("this slice is finished", code="slice-finished")
             self._tables.append(table)
+            self._table_rows += table.num_rows
 
     def finish(self, *, complete: bool = True) -> None:
         """No more rows; the next commit writes the last entry."""
@@ -167,6 +169,7 @@ class Slice:
                 if self._rows.get(row.id) is row:
                     del self._rows[row.id]
             del self._tables[: len(pending.tables)]
+            self._table_rows -= sum(table.num_rows for table in pending.tables)
             if pending.checkpoint is not None:
                 self.checkpoint = pending.checkpoint
                 if self._new_checkpoint == pending.checkpoint:
@@ -184,4 +187,4 @@ class Slice:
     @property
     def pending_rows(self) -> int:
         """Rows that wait for a commit."""
-        return len(self._rows) + sum(int(table.num_rows) for table in self._tables)
+        return len(self._rows) + self._table_rows

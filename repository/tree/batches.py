@@ -5,8 +5,12 @@ There is no object for each file; what differs from the ordinary (a failure, a c
 """
 
 import os
+import stat
 from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from queue import SimpleQueue
 
 import msgspec
@@ -15,51 +19,140 @@ import pyarrow as pa
 from cext import filebatch
 from engine.catalog import columns_table, encode_single_parts
 from repository.intake import StoredParts
-from repository.tree.nodes import NodeMeta, extended_attributes
+from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, NodeMeta, extended_attributes
 
+SMALL_BYTES_MAX = 1024 * 1024  # a plain file up to this size goes in a batch
 BATCH_BYTES_TARGET = 4 * 1024 * 1024
-BATCH_BYTES_MAX = BATCH_BYTES_TARGET + 1024 * 1024
+BATCH_BYTES_MAX = BATCH_BYTES_TARGET + SMALL_BYTES_MAX
 BATCH_FILES_MAX = 1024
-BATCHES_IN_FLIGHT_MAX = 2
+BATCHES_IN_FLIGHT_MAX = 3  # that hold a buffer: two cores keep two busy
 
 _PERMISSIONS = 0o7777
 
 
-def version_of(status: "array[int]") -> str:
-    """As `Node.version`, of a row of `filebatch.scan`."""
-    size, mtime, ctime = (
-        status[filebatch.SIZE],
-        status[filebatch.MTIME_NS],
-        status[filebatch.CTIME_NS],
+def _column(statuses: "array[int]", field_: int) -> "array[int]":
+    """One field of rows of `filebatch.scan`."""
+    return statuses[field_ :: filebatch.STAT_FIELDS]
+
+
+def small_ones(statuses: "array[int]") -> list[int]:
+    """Numbers of the nodes that go in batches: small plain files with one name, no holes and an ordinary time."""
+    fields = (
+        *(filebatch.ERRNO, filebatch.MODE, filebatch.NLINK),
+        *(filebatch.SIZE, filebatch.BLOCKS, filebatch.MTIME_NS),
     )
-    return f"{size}:{mtime}:{ctime}:{status[filebatch.INO] & 0xFFFFFFFFFFFFFFFF}"
+    rows = zip(*(_column(statuses, one) for one in fields), strict=True)
+    return [
+        number
+        for number, (error, mode, links, size, blocks, time_ns) in enumerate(rows)
+        if links == 1
+        and size <= SMALL_BYTES_MAX
+        and not error
+        and stat.S_ISREG(mode)
+        and blocks * BLOCK_BYTES >= size
+        and abs(time_ns) < TIME_NS_MAX
+    ]
+
+
+@dataclass(slots=True)
+class SmallFiles:
+    """
+    Small plain files of one folder: columns, one value for each.
+
+    Attributes:
+        folder: its path below the root. paths: below the root. statuses: their rows of `filebatch.scan`, joined.
+    """
+
+    folder: bytes
+    paths: Sequence[bytes]
+    names: Sequence[bytes]
+    statuses: "array[int]"
+
+    def versions(self) -> list[str]:
+        """As `Node.version`."""
+        return _versions(self.statuses)
+
+    def only(self, among: Sequence[int]) -> "SmallFiles":
+        """Those with these numbers, which rise."""
+        if len(among) == len(self.paths):
+            return self
+        paths, names = [self.paths[n] for n in among], [self.names[n] for n in among]
+        return SmallFiles(self.folder, paths, names, _rows(self.statuses, among))
+
+
+def _rows(statuses: "array[int]", among: Iterable[int]) -> "array[int]":
+    width = filebatch.STAT_FIELDS
+    return array("q", b"".join(statuses[n * width : (n + 1) * width].tobytes() for n in among))
+
+
+def _versions(statuses: "array[int]") -> list[str]:
+    fields = (filebatch.SIZE, filebatch.MTIME_NS, filebatch.CTIME_NS, filebatch.INO)
+    rows = zip(*(_column(statuses, one) for one in fields), strict=True)
+    return [
+        f"{size}:{mtime}:{ctime}:{ino & 0xFFFFFFFFFFFFFFFF}" for size, mtime, ctime, ino in rows
+    ]
 
 
 @dataclass(slots=True)
 class Batch:
-    """Files that are going to be read together: columns, one value for each."""
+    """Files that are going to be read together: columns, one value for each. `statuses` are rows of `filebatch.scan`."""
 
     paths: list[bytes] = field(default_factory=list)  # below the root
     folders: list[bytes] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
-    statuses: list["array[int]"] = field(default_factory=list)
+    statuses: "array[int]" = field(default_factory=lambda: array("q"))
     size: int = 0  # of all, in bytes
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def add(self, path: bytes, folder: bytes, name: bytes, status: "array[int]") -> None:
-        """One more file; `status` is its row of `filebatch.scan`."""
-        self.paths.append(path)
-        self.folders.append(folder)
-        self.names.append(name)
-        self.statuses.append(status)
-        self.size += status[filebatch.SIZE]
+    def take(self, files: SmallFiles, start: int, sums: Sequence[int]) -> int:
+        """
+        Add files from number `start` on, until the batch is full or none is left; the number of the next one.
+
+        Args:
+            sums: bytes of the files before each one, and of all.
+        """
+        room = sums[start] + BATCH_BYTES_TARGET - self.size
+        most = min(len(files.paths), start + BATCH_FILES_MAX - len(self.paths))
+        stop = min(bisect_left(sums, room, start + 1), most)
+        width = filebatch.STAT_FIELDS
+        self.paths += files.paths[start:stop]
+        self.names += files.names[start:stop]
+        self.folders += [files.folder] * (stop - start)
+        self.statuses += files.statuses[start * width : stop * width]
+        self.size += sums[stop] - sums[start]
+        return stop
 
     @property
     def full(self) -> bool:
         """Whether it should be read now."""
         return self.size >= BATCH_BYTES_TARGET or len(self.paths) >= BATCH_FILES_MAX
+
+    def column(self, field_: int) -> "array[int]":
+        """One field of all statuses."""
+        return _column(self.statuses, field_)
+
+
+class Batcher:
+    """Files of many folders into batches, in their order."""
+
+    def __init__(self) -> None:
+        self._open = Batch()
+
+    def add(self, files: SmallFiles) -> Iterable[Batch]:
+        """Add files; the batches that are full now."""
+        sums = list(accumulate(_column(files.statuses, filebatch.SIZE), initial=0))
+        at = 0
+        while at < len(files.paths):
+            at = self._open.take(files, at, sums)
+            if self._open.full:
+                yield self.rest()
+
+    def rest(self) -> Batch:
+        """What is in no batch yet."""
+        batch, self._open = self._open, Batch()
+        return batch
 
 
 @dataclass(slots=True)
@@ -85,11 +178,13 @@ class ReadBatch:
         """Catalog rows, given what was stored of each file."""
         batch = self.batch
         count = len(batch)
-        times = [status[filebatch.MTIME_NS] for status in batch.statuses]
-        versions = [
-            version_of(status) if size == status[filebatch.SIZE] else ""
-            for status, size in zip(batch.statuses, stored.sizes, strict=True)
-        ]
+        times = batch.column(filebatch.MTIME_NS)
+        versions = _versions(batch.statuses)
+        for number, (size, found) in enumerate(
+            zip(stored.sizes, batch.column(filebatch.SIZE), strict=True)
+        ):
+            if size != found:
+                versions[number] = ""  # never found unchanged
         return columns_table(
             {
                 "id": batch.paths,
@@ -109,22 +204,22 @@ class ReadBatch:
         )
 
     def _metas(self) -> list[bytes]:
-        known: dict[tuple[int, int, int], bytes] = {}
+        fields = (filebatch.MODE, filebatch.UID, filebatch.GID)
+        keys = zip(*(self.batch.column(one) for one in fields), strict=True)
+        known: dict[tuple[int, ...], bytes] = {}
         metas = []
-        for number, status in enumerate(self.batch.statuses):
-            key = (
-                status[filebatch.MODE] & _PERMISSIONS,
-                status[filebatch.UID],
-                status[filebatch.GID],
-            )
-            xattrs = self.xattrs.get(number)
-            if xattrs:
-                metas.append(msgspec.json.encode(NodeMeta(*key, xattrs=xattrs)))
-                continue
-            if key not in known:
-                known[key] = msgspec.json.encode(NodeMeta(*key))
-            metas.append(known[key])
+        for key in keys:
+            if (meta := known.get(key)) is None:
+                meta = known[key] = self._meta(key, {})
+            metas.append(meta)
+        for number, xattrs in self.xattrs.items():
+            key = tuple(self.batch.column(one)[number] for one in fields)
+            metas[number] = self._meta(key, xattrs)
         return metas
+
+    def _meta(self, key: tuple[int, ...], xattrs: dict[bytes, bytes]) -> bytes:
+        mode, uid, gid = key
+        return msgspec.json.encode(NodeMeta(mode & _PERMISSIONS, uid, gid, xattrs=xattrs))
 
 
 class BatchReader:
@@ -133,7 +228,7 @@ class BatchReader:
     def __init__(self, root: bytes) -> None:
         self._root = root
         self._buffers: SimpleQueue[bytearray] = SimpleQueue()
-        for _ in range(BATCHES_IN_FLIGHT_MAX + 1):
+        for _ in range(BATCHES_IN_FLIGHT_MAX):
             self._buffers.put(bytearray())
 
     def read(self, batch: Batch) -> ReadBatch:
@@ -143,11 +238,8 @@ class BatchReader:
             buffer = bytearray(BATCH_BYTES_MAX + BATCH_FILES_MAX)
         prefix = os.path.join(self._root, b"")
         full = [prefix + path for path in batch.paths]
-        ends, at = array("Q"), 0
-        for path in full:
-            at += len(path)
-            ends.append(at)
-        sizes = array("Q", [status[filebatch.SIZE] for status in batch.statuses])
+        ends = array("Q", accumulate(map(len, full)))
+        sizes = batch.column(filebatch.SIZE)
         spans, after = filebatch.read(b"".join(full), ends, sizes, buffer)
         made = ReadBatch(batch, buffer, spans, [], [], {}, len(batch))
         if after != _expected(batch):
@@ -159,50 +251,44 @@ class BatchReader:
         self._buffers.put(read.buffer)
 
 
+_SAME = {  # what is read again after the file, and where the walk found it
+    filebatch.AFTER_SIZE: filebatch.SIZE,
+    filebatch.AFTER_MTIME_NS: filebatch.MTIME_NS,
+    filebatch.AFTER_CTIME_NS: filebatch.CTIME_NS,
+    filebatch.AFTER_INO: filebatch.INO,
+}
+
+
 def _expected(batch: Batch) -> "array[int]":
     """What `filebatch.read` says when every file is as it was found."""
-    expected = array("q")
-    for status in batch.statuses:
-        expected.extend(
-            (
-                0,
-                status[filebatch.SIZE],
-                status[filebatch.MTIME_NS],
-                status[filebatch.CTIME_NS],
-                status[filebatch.INO],
-                0,
-            )
-        )
+    expected = array("q", bytes(8 * filebatch.READ_FIELDS * len(batch)))
+    for after, found in _SAME.items():
+        expected[after :: filebatch.READ_FIELDS] = batch.column(found)
     return expected
 
 
 def _look_closer(read: ReadBatch, after: "array[int]", full: list[bytes]) -> None:
     """Sort out what failed, what changed, what has extended attributes."""
-    batch, spans = Batch(), array("Q")
-    for number, status in enumerate(read.batch.statuses):
+    batch, spans = read.batch, array("Q")
+    kept: list[int] = []
+    width = filebatch.STAT_FIELDS
+    for number, path in enumerate(batch.paths):
         at = number * filebatch.READ_FIELDS
         now = after[at : at + filebatch.READ_FIELDS]
-        path = read.batch.paths[number]
         if now[filebatch.AFTER_ERRNO]:
             read.failed.append((path, os.strerror(now[filebatch.AFTER_ERRNO])))
             continue
+        status = batch.statuses[number * width : (number + 1) * width]
         start, end = read.spans[2 * number : 2 * number + 2]
-        seen = (
-            now[filebatch.AFTER_SIZE],
-            now[filebatch.AFTER_MTIME_NS],
-            now[filebatch.AFTER_CTIME_NS],
-            now[filebatch.AFTER_INO],
-        )
-        before = (
-            status[filebatch.SIZE],
-            status[filebatch.MTIME_NS],
-            status[filebatch.CTIME_NS],
-            status[filebatch.INO],
-        )
-        if seen != before or end - start != status[filebatch.SIZE]:
+        same = all(now[seen] == status[found] for seen, found in _SAME.items())
+        if not same or end - start != status[filebatch.SIZE]:
             read.changed.append(path)
         if now[filebatch.AFTER_XATTR]:
-            read.xattrs[len(batch)] = extended_attributes(full[number])
-        batch.add(path, read.batch.folders[number], read.batch.names[number], status)
+            read.xattrs[len(kept)] = extended_attributes(full[number])
+        kept.append(number)
         spans.extend((start, end))
-    read.batch, read.spans = batch, spans
+    paths, folders, names = (
+        [column[n] for n in kept] for column in (batch.paths, batch.folders, batch.names)
+    )
+    read.batch = Batch(paths, folders, names, _rows(batch.statuses, kept), batch.size)
+    read.spans = spans

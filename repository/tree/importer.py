@@ -10,12 +10,12 @@ import os
 import secrets
 import stat
 import threading
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -32,16 +32,22 @@ from repository.repository import Repository
 from repository.session import WriteSession
 from repository.slices import Slice
 from repository.tree import KIND, ROOT, WORKLOAD
-from repository.tree.batches import Batch, BatchReader, ReadBatch, version_of
+from repository.tree.batches import (
+    Batch,
+    Batcher,
+    BatchReader,
+    ReadBatch,
+    SmallFiles,
+    small_ones,
+)
 from repository.tree.files import FileReader, ReadFile
-from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, Node, extended_attributes, node_row
+from repository.tree.nodes import Node, extended_attributes, node_row
 from repository.tree.paths import check_folder
 
 READERS_MAX = 4  # threads that read and store: a batch each, or a large file with its two buffers
 COMMIT_ROWS_MAX = 65_536
 COMMIT_BYTES_MAX = 4 * 1024**3
 ROWS_PER_STEP = 1024
-SMALL_BYTES_MAX = 1024 * 1024  # a plain file up to this size goes in a batch
 
 
 @dataclass(slots=True)
@@ -55,7 +61,6 @@ class Progress:
 
 
 ShowProgress = Callable[[Progress], None]
-SmallFile = tuple[bytes, bytes, bytes, "array[int]"]  # path, folder, name, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,7 @@ class _Import:
             set()
         )  # stored rows whose chunks are in packs that could not be repaired
         previous = self._readable(heads[0]) if heads else None
+        self._went_before = previous is not None
         self._slice: Slice = session.open_slice(
             ObjectKey(KIND, name, name),
             WORKLOAD,
@@ -207,7 +213,6 @@ class _Import:
     def _walk(self, gone: set[bytes], threads: ThreadPoolExecutor) -> None:
         """Take all nodes, parents first; threads read and store files, which are taken in the order in which they were met."""
         reader = BatchReader(self._root)
-        batch = Batch()
         under_way: deque[Future[pa.Table | ReadFile]] = deque()
 
         def read_and_store(batch: Batch) -> pa.Table:
@@ -231,17 +236,12 @@ class _Import:
                 if read_file is not None:
                     under_way.append(threads.submit(read_file))
             else:
-                batch.add(*node)
-                if not batch.full:
-                    continue
-                under_way.append(threads.submit(read_and_store, batch))
-                batch = Batch()
+                under_way.append(threads.submit(read_and_store, node))
             drain(_readers())
             self._step()
             if self._is_commit_due():
                 drain(0)  # what was stored in a turn belongs to its commit
                 self._commit()
-        under_way.append(threads.submit(read_and_store, batch))
         drain(0)
         self._step()
 
@@ -291,14 +291,15 @@ class _Import:
         self._result.bytes_stored = self._session.bytes_stored
         return self._result
 
-    def _scan(self, gone: set[bytes]) -> Iterator[Node | SmallFile]:
+    def _scan(self, gone: set[bytes]) -> Iterator[Node | Batch]:
         """
-        All nodes, parents first, names in order of their bytes; what is there leaves `gone`.
+        All nodes, parents first, those of a folder in order of their names' bytes; what is there leaves `gone`.
 
-        Small plain files that are not known to be unchanged come as what `Batch.add` takes.
+        Small plain files come in batches, after the other nodes of their folder, if they are not known to be unchanged.
         """
         yield Node(ROOT, os.stat(self._root))
         gone.discard(ROOT)
+        batcher = Batcher()
         pending = [b""]
         while pending:
             folder = pending.pop()
@@ -308,34 +309,47 @@ class _Import:
                 self._problem(folder or ROOT, "failed", error.strerror or "unreadable")
                 continue
             prefix = folder + b"/" if folder else b""
-            folders, start = [], 0
-            for number, end in enumerate(ends):
-                name, start = names[start:end], end
-                path = prefix + name
-                at = number * filebatch.STAT_FIELDS
-                status = stats[at : at + filebatch.STAT_FIELDS]
-                if _is_small(status):
-                    gone.discard(path)
-                    if not self._reread and self._is_unchanged(path, version_of(status)):
-                        with self._lock:
-                            self._progress.bytes += status[filebatch.SIZE]
-                            self._progress.items += 1
-                    else:
-                        yield path, folder or ROOT, name, status
-                    continue
-                node = self._node(path, status)
+            named = [names[start:end] for start, end in zip(chain((0,), ends), ends, strict=False)]
+            found = SmallFiles(folder or ROOT, [prefix + name for name in named], named, stats)
+            small = small_ones(stats)
+            folders = []
+            for number in sorted(set(range(len(named))).difference(small)):
+                path = found.paths[number]
+                node = self._node(path, stats[number * filebatch.STAT_FIELDS + filebatch.ERRNO])
                 if node is not None:
                     if node.kind is not None:
                         gone.discard(path)
                     if node.kind == "container":
                         folders.append(path)
                     yield node
+            yield from batcher.add(self._changed(found.only(small), gone))
             pending += reversed(folders)
+        if len(rest := batcher.rest()):
+            yield rest
 
-    def _node(self, path: bytes, status: "array[int]") -> Node | None:
+    def _changed(self, files: SmallFiles, gone: set[bytes]) -> SmallFiles:
+        """Those of small files that are not known to be unchanged; all of them leave `gone`."""
+        if gone:
+            gone.difference_update(files.paths)
+        if self._reread or not self._went_before:
+            return files
+        changed = []
+        skipped = 0
+        sizes = files.statuses[filebatch.SIZE :: filebatch.STAT_FIELDS]
+        for number, version in enumerate(files.versions()):
+            if self._is_unchanged(files.paths[number], version):
+                skipped += sizes[number]
+            else:
+                changed.append(number)
+        with self._lock:
+            self._progress.bytes += skipped
+            self._progress.items += len(files.paths) - len(changed)
+        return files.only(changed)
+
+    def _node(self, path: bytes, errno: int) -> Node | None:
         try:
-            if status[filebatch.ERRNO]:
-                raise OSError(status[filebatch.ERRNO], os.strerror(status[filebatch.ERRNO]))
+            if errno:
+                raise OSError(errno, os.strerror(errno))
             return Node(path, os.lstat(os.path.join(self._root, path)))
         except OSError as error:
             self._problem(path, "failed", error.strerror or "unreadable")
@@ -422,18 +436,6 @@ class _Import:
 def _readers() -> int:
     """Threads that read."""
     return min(max(cores(), 2), READERS_MAX)
-
-
-def _is_small(status: "array[int]") -> bool:
-    """Whether a batch takes a node of this status: a small plain file with one name, no holes and an ordinary time."""
-    return (
-        status[filebatch.ERRNO] == 0
-        and stat.S_ISREG(status[filebatch.MODE])
-        and status[filebatch.NLINK] == 1
-        and status[filebatch.SIZE] <= SMALL_BYTES_MAX
-        and status[filebatch.BLOCKS] * BLOCK_BYTES >= status[filebatch.SIZE]
-        and abs(status[filebatch.MTIME_NS]) < TIME_NS_MAX
-    )
 
 
 def _no_show(progress: Progress) -> None:
