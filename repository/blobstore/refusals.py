@@ -45,7 +45,11 @@ _WRONG_REGION = {
     "PermanentRedirect",
     "TemporaryRedirect",
 }
-_PROTECTED = {"BlobImmutableDueToPolicy", "SnapshotOperationNotSupportedForProtectedBlob"}
+_PROTECTED = {
+    "BlobImmutableDueToLegalHold",
+    "BlobImmutableDueToPolicy",
+    "SnapshotOperationNotSupportedForProtectedBlob",
+}
 _BUSY = {"ServerBusy", "SlowDown", "SlowDownWrite", "SlowDownRead", "TooManyRequests"}
 
 
