@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from azure.core.pipeline.transport import HttpTransport
+from azure.storage.blob import generate_container_sas
 
-from engine.errors import Conflict, Locked, NotFound, Unsupported
+from engine.errors import Conflict, Denied, Locked, NotFound, Unsupported, UsageError
 from repository.blobstore.addresses import create_store
 from repository.blobstore.around import Passage, around
+from repository.blobstore.azure import open_azure
 from repository.blobstore.limited import Limit, Limits
 from repository.blobstore.local import LocalStore
 from repository.blobstore.locks import (
@@ -35,8 +38,16 @@ from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.protocol import BlobStore
 from repository.blobstore.s3 import open_s3
 from repository.blobstore.traced import Trace
-from tests.fixtures.locks import AzureInProcess, Clock, locked_bucket
-from tests.fixtures.object_servers import REAL_AZURE, ObjectServer, s3_environment
+from tests.fixtures.azure_blobs import Container, Policy
+from tests.fixtures.http_faults import Fault, Request, faulty_way
+from tests.fixtures.locks import AzureInProcess, Clock, azure_in_process, locked_bucket
+from tests.fixtures.object_servers import (
+    AZURE_ACCOUNT,
+    AZURE_KEY,
+    REAL_AZURE,
+    ObjectServer,
+    s3_environment,
+)
 
 KINDS = ["memory", "limited", "traced", "azure", pytest.param("s3", marks=pytest.mark.slow)]
 PASSAGES: dict[str, Callable[[], Passage] | None] = {
@@ -220,6 +231,131 @@ def test_what_cannot_lock_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unsupported) as caught:
         lock_store(LocalStore.create(tmp_path / "store"))
     assert caught.value.code == "locks-unsupported"
+
+
+# -- what only Azure does -----------------------------------------------------------------------------
+
+
+def on_azure(azure: AzureInProcess, monkeypatch: pytest.MonkeyPatch) -> Medium:
+    use(azure.server, monkeypatch)
+    store = create_store(azure.address("locked"))
+    return Medium(store, azure.clock.advance, has_markers=False)
+
+
+def test_containers_of_azure_tell_what_they_keep(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks and a default policy from the container's properties, versions without locks from an object, once there is one."""
+    use(azure_wire.server, monkeypatch)
+    until = azure_wire.clock() + timedelta(days=9)
+    azure_wire.account.containers["default"] = Container(True, True, Policy("locked", until))
+    for container, before, after in (
+        ("locked", BucketState(True, True, False), BucketState(True, True, False)),
+        ("versioned", BucketState(False, False, False), BucketState(True, False, False)),
+        ("plain", BucketState(False, False, False), BucketState(False, False, False)),
+        ("default", BucketState(True, True, True), BucketState(True, True, True)),
+    ):
+        store = create_store(azure_wire.address(container))
+        assert lock_store(store).bucket_state() == before, container
+        store.put_new("config", b"x")
+        assert lock_store(store).bucket_state() == after, container
+    with pytest.raises(UsageError) as caught:
+        lock_store(create_store(azure_wire.address("absent"))).bucket_state()
+    assert caught.value.code == "bucket-not-found"
+
+
+def test_a_shared_access_signature_of_the_container_is_enough(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rcwli` writes with locks and extends them, also by a connection string; without `i` what is locked is refused."""
+    use(azure_wire.server, monkeypatch)
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    now = datetime.now(UTC)
+    for rights, kept in (("rcwli", True), ("rcwl", False)):
+        signature = generate_container_sas(
+            *(AZURE_ACCOUNT, "locked", AZURE_KEY),
+            permission=rights,
+            start=now - timedelta(hours=1),
+            expiry=now + timedelta(hours=1),
+        )
+        endpoint = azure_wire.server.environment["AZURE_STORAGE_ENDPOINT"]
+        ways = (
+            {"AZURE_STORAGE_SAS_TOKEN": f"?{signature}"},
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint={endpoint};SharedAccessSignature={signature}"
+            },
+        )
+        for way in ways:
+            with monkeypatch.context() as patch:
+                for name, value in way.items():
+                    patch.setenv(name, value)
+                medium = Medium(open_azure(azure_wire.address("locked")), azure_wire.clock.advance)
+                lock = medium.in_seconds(3600)
+                medium.store.put_new("free", b"x")
+                if not kept:
+                    with pytest.raises(Denied):
+                        medium.locking(lock).put_new("pack/a", b"x")
+                    continue
+                medium.locking(lock).put_new("pack/a", b"x")
+                assert medium.locks.lock_of("pack/a") == lock
+                assert medium.locks.extend(["pack/a", "free"], lock) == 1
+
+
+def test_a_service_that_does_not_hide_what_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Microsoft says both, that what is locked can be deleted into a previous version and that it cannot: either is fine."""
+    with azure_in_process(refuses_hiding=True) as azure:
+        medium = on_azure(azure, monkeypatch)
+        store = medium.locking(medium.in_seconds(3))
+        store.put_new("pack/a", b"kept")
+        for delete in (store.delete, medium.store.delete):
+            with pytest.raises(Locked):
+                delete("pack/a")
+        assert store.get("pack/a") == b"kept"
+        medium.wait(4)
+        store.delete("pack/a")
+        assert medium.versions() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["lost", "doubled", "refused", "503"])
+def test_both_halves_of_a_deletion_survive_a_bad_way(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """The latest version becomes a previous one and then goes, whichever of the two answers is lost: nothing stays hidden."""
+    monkeypatch.setattr(HttpTransport, "sleep", lambda transport, duration: None)
+    with faulty_way(azure_wire.server.port) as way:
+        for name, value in azure_wire.server.through(way.port).items():
+            monkeypatch.setenv(name, value)
+        store = create_store(azure_wire.address("locked"))
+        medium = Medium(store, azure_wire.clock.advance, has_markers=False)
+        for half in (1, 2):
+            medium.store.put_new("a", b"x")
+            seen = [0]
+
+            def schedule(request: Request, half: int = half, seen: list[int] = seen) -> Fault:
+                seen[0] += request.method == "DELETE"
+                return fault if (request.method, seen[0]) == ("DELETE", half) else "none"
+
+            way.schedule = schedule
+            medium.lockable.locking(lambda name: None).delete("a")
+            assert medium.versions() == []
+        assert fault in way.faults
+
+
+def test_a_version_that_was_written_meanwhile_stays(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting what was the latest version when it was listed takes that one away and not the one that came since."""
+    medium = on_azure(azure_wire, monkeypatch)
+    tag = medium.store.replace("cell", b"one", None)
+    (first,) = medium.versions("cell")
+    medium.store.replace("cell", b"two", tag)
+    medium.locks.delete_version(first)
+    assert medium.store.get("cell") == b"two"
+    assert [v.size for v in medium.versions("cell")] == [3]
+
+
+# -- what only S3 asks --------------------------------------------------------------------------------
 
 
 class _Sink(BaseHTTPRequestHandler):

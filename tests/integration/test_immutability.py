@@ -36,8 +36,11 @@ class Locking(Protocol):
     def attack(self, address: str) -> tuple[int, int]:
         """Delete all versions that can be, overwrite and hide the rest. Versions deleted, refused."""
 
-    def overwrite_config(self, address: str) -> None:
-        """With the same bytes, without a lock."""
+    def overwrite(self, address: str, kind: str, *, damaged: bool = False) -> None:
+        """One object of a kind, without a lock: with the same bytes, or with one of them flipped."""
+
+    def delete(self, address: str, kind: str) -> None:
+        """All objects of a kind, in sight: their versions stay."""
 
 
 class S3Locking:
@@ -81,11 +84,20 @@ class S3Locking:
             self._client.delete_object(**which)
         return deleted, refused
 
-    def overwrite_config(self, address: str) -> None:
+    def _keys(self, address: str, kind: str) -> tuple[str, list[str]]:
         bucket = address.split("/")[2]
-        key = next(f["Key"] for f in self._everything(bucket) if "/config" in f["Key"])
-        same = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        self._client.put_object(Bucket=bucket, Key=key, Body=same)
+        found = self._client.list_objects_v2(Bucket=bucket, Prefix=f"repository/{kind}")
+        return bucket, [form["Key"] for form in found["Contents"]]
+
+    def overwrite(self, address: str, kind: str, *, damaged: bool = False) -> None:
+        bucket, (key, *_) = self._keys(address, kind)
+        held = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        self._client.put_object(Bucket=bucket, Key=key, Body=flipped(held) if damaged else held)
+
+    def delete(self, address: str, kind: str) -> None:
+        bucket, keys = self._keys(address, kind)
+        for key in keys:
+            self._client.delete_object(Bucket=bucket, Key=key)
 
 
 class AzureLocking:
@@ -130,10 +142,20 @@ class AzureLocking:
             container.delete_blob(name)
         return deleted, refused
 
-    def overwrite_config(self, address: str) -> None:
+    def overwrite(self, address: str, kind: str, *, damaged: bool = False) -> None:
         container, prefix = self._container(address)
-        same = container.download_blob(f"{prefix}/config").readall()
-        container.upload_blob(f"{prefix}/config", same, overwrite=True)
+        name = next(container.list_blobs(f"{prefix}/{kind}")).name
+        held = container.download_blob(name).readall()
+        container.upload_blob(name, flipped(held) if damaged else held, overwrite=True)
+
+    def delete(self, address: str, kind: str) -> None:
+        container, prefix = self._container(address)
+        for blob in list(container.list_blobs(f"{prefix}/{kind}")):
+            container.delete_blob(blob.name)
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:70] + bytes([data[70] ^ 1]) + data[71:]
 
 
 @pytest.fixture(params=["s3", "azure"])
@@ -218,13 +240,33 @@ def test_locks_at_the_command_line(
     assert command("repo", "lock", "set", address, "--days", "9").code == 0
     assert command("repo", "info", address, "--json").document["locked"] == "governance, 9 days"
     assert command("repo", "lock", "audit", address).code == 0
-    service.overwrite_config(address)
+    service.overwrite(address, "config")
     audited = command("repo", "lock", "audit", address, "--json")
     kinds = {drift["kind"] for drift in audited.document["drifts"]}
     assert (audited.code, kinds) == (1, {"unlocked", "overwritten"})
     assert command("repo", "lock", "extend", address).code == 0
     audited = command("repo", "lock", "audit", address, "--json")
     assert {drift["kind"] for drift in audited.document["drifts"]} == {"overwritten"}
+
+
+def test_what_repair_and_salvage_put_back_is_locked(
+    service: Locking, tree: Path, tmp_path: Path, command: CommandLine
+) -> None:
+    """A damaged manifest by parity, runs and cells that were hidden made again: all with locks, and the tree is whole."""
+    address = service.address()
+    assert command("repo", "init", address, "--immutable", "5").code == 0
+    assert command("import", tree, address, "--name", "tree").code == 0
+    service.overwrite(address, "manifest/", damaged=True)
+    repaired = command("repo", "verify", address, "--level", "listing", "--repair", "--json")
+    assert repaired.code == 0, repaired
+    for kind in ("sess/", "run/"):
+        service.delete(address, kind)
+    assert command("repo", "salvage", address, "--force").code == 0
+    audited = command("repo", "lock", "audit", address, "--json").document
+    assert {drift["kind"] for drift in audited["drifts"]} <= {"overwritten", "hidden"}
+    assert command("repo", "verify", address, "--read-data").code == 0
+    assert command("export", address, "tree:latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tree)
 
 
 def test_where_nothing_can_be_locked(
