@@ -54,9 +54,9 @@ test-s3: $(VENV)/.installed-dev  ## the blob store contract on an S3 account: ST
 	: $${STRONGROOM_TEST_S3:?set it to s3://bucket/prefix, and AWS_* to its credentials}
 	$(BIN)/python -m pytest tests/contract/test_blob_store.py -k s3 $(PYTEST_ARGS)
 
-test-azure: $(VENV)/.installed-dev  ## ... and on an Azure account: STRONGROOM_TEST_AZURE=az://container/prefix and AZURE_*
+test-azure: $(VENV)/.installed-dev  ## ... and on an Azure container with version-level immutability: STRONGROOM_TEST_AZURE=az://container/prefix and AZURE_*
 	: $${STRONGROOM_TEST_AZURE:?set it to az://container/prefix, and AZURE_* to its credentials}
-	$(BIN)/python -m pytest tests/contract/test_blob_store.py -k azure $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/contract/test_blob_store.py tests/contract/test_locks.py -k azure $(PYTEST_ARGS)
 
 bench: install  ## figures against restic, borg and the hardware: tables, goals; BENCH_ARGS="--scale 0.3 --record FILE"
 	PYTHON=$(PYTHON) benchmarks/install_peers.sh

@@ -17,6 +17,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def today() -> int:
+    """Days since 1970, UTC, as this machine believes."""
+    return int(time.time() // 86400)
+
+
 def since_boot_s() -> float:
     """Seconds that have passed on this machine, those in which it slept too; only differences mean something."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

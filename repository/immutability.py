@@ -17,7 +17,15 @@ from blake3 import blake3
 from engine.errors import Conflict, NotFound, Unsupported, UsageError
 from engine.keys import KeySet, derive
 from repository import ambient
-from repository.blobstore.locks import Lock, Lockable, LockStore, Progress, Version, lock_store
+from repository.blobstore.locks import (
+    Lock,
+    Lockable,
+    LockMode,
+    LockStore,
+    Progress,
+    Version,
+    lock_store,
+)
 from repository.blobstore.protocol import BlobStore
 from repository.layout import (
     CONFIG,
@@ -270,7 +278,7 @@ class Immutability:
         if not state.versioning:
             found.append("versioning is off or suspended")
         if not state.object_lock:
-            found.append("Object Lock is off")
+            found.append("locks are off (Object Lock, version-level immutability)")
         if state.default_lock:
             found.append("a default retention locks what must stay free")
         return [Drift("", "bucket", text) for text in found]
@@ -313,19 +321,21 @@ def require_lockable(store: BlobStore) -> None:
     state = lock_store(store).bucket_state()
     if not state.object_lock or not state.versioning:
         raise Unsupported(
-            f"the bucket of {store.describe()} was not made with Object Lock and versioning: make a new one with them",
+            f"{store.describe()} keeps no locks: make a new bucket with Object Lock and versioning, "
+            "or a container with version-level immutability",
             code="bucket-lockless",
         )
     if state.default_lock:
         raise Unsupported(
-            f"the bucket of {store.describe()} locks every object by default: take its default retention away",
+            f"{store.describe()} locks every object by default: take the default retention of the bucket or container away",
             code="bucket-locks-all",
         )
 
 
-def require_kept(store: BlobStore, name: str) -> None:
-    """Raises: Unsupported(locks-ignored) if an object that was made with a lock has none."""
-    if lock_store(store).lock_of(name) is None:
+def require_kept(store: BlobStore, name: str, mode: LockMode) -> None:
+    """Raises: Unsupported(locks-ignored) if an object that was made with a lock of this mode has none, or a weaker one."""
+    held = lock_store(store).lock_of(name)
+    if held is None or not held.covers(Lock(mode, held.until)):
         raise Unsupported(
             f"{store.describe()} takes locks and does not keep them: use another storage service",
             code="locks-ignored",

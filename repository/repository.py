@@ -499,7 +499,7 @@ def initialize(
     keys = new_key_set(blake3(config).digest())
     found_ring(store, keys, passphrase_key(passphrase, cost=cost), repository)
     if lock is not None:
-        require_kept(store, ring_name(1))
+        require_kept(store, ring_name(1), lock.mode)
     store.put_new(CONFIG, config)  # last: without it there is no repository
 
 

@@ -7,15 +7,23 @@ Other AZURE_* variables of obstore count too.
 """
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore
 
 from engine.errors import UsageError
-from repository.blobstore.endpoints import allows_http, split_address
+from repository import ambient
+from repository.blobstore.endpoints import allows_http, first_set, split_address
+from repository.blobstore.lockable import LOCKED_CLIENTS_MAX, LockableRemoteStore
+from repository.blobstore.locks import Lock, LockStore
 from repository.blobstore.refusals import Service, missing_credentials
-from repository.blobstore.remote import Clients, Patience, RemoteStore
+from repository.blobstore.remote import NEVER_REPEAT, Clients, Patience
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, ObjectStore, RetryConfig
@@ -25,10 +33,13 @@ SERVICE = Service(
     "container",
     "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
 )
+DAY_S = 24 * 3600
 _CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
+_KEYS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY")
+_SIGNATURES = ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN")
 
 
-def open_azure(address: str, patience: Patience | None = None) -> RemoteStore:
+def open_azure(address: str, patience: Patience | None = None) -> "AzureBlobStore":
     """
     The store at `az://container/prefix?endpoint=URL&account=NAME`; nothing is asked yet.
 
@@ -41,30 +52,115 @@ def open_azure(address: str, patience: Patience | None = None) -> RemoteStore:
         config["endpoint"] = options["endpoint"]
     if "account" in options:
         config["account_name"] = options["account"]
-    endpoint = config.get("endpoint", "")
+    allow_http = allows_http(config.get("endpoint", ""))
+    place = Place.of(container, prefix, config)
 
-    def make(options: "ClientConfig", retries: "RetryConfig") -> "ObjectStore":
+    def make(
+        options: "ClientConfig", retries: "RetryConfig", more: "AzureConfig | None" = None
+    ) -> "ObjectStore":
         return AzureStore(
             container,
             prefix=prefix or None,
-            config=config,
+            config=config | (more or {}),
             client_options=options,
             retry_config=retries,
         )
 
+    @lru_cache(LOCKED_CLIENTS_MAX)
+    def locked(lock: Lock, today: int) -> "ObjectStore":
+        options = patience.client_options(large=True, allow_http=allow_http)
+        options["default_headers"] = {
+            "x-ms-immutability-policy-mode": "Locked" if lock.mode == "compliance" else "Unlocked",
+            "x-ms-immutability-policy-until-date": format_datetime(lock.until, usegmt=True),
+        }
+        return make(options, NEVER_REPEAT, _unsigned(place, today))
+
     try:
-        clients = Clients.made_by(make, patience, allow_http=allows_http(endpoint))
+        clients = Clients.made_by(make, patience, allow_http=allow_http)
     except (
         BaseError
     ):  # of the parts of the configuration only the account and the key can be wrong by themselves
         raise missing_credentials(SERVICE, address) from None
-    return RemoteStore(clients, SERVICE, address, suffix_ranges=False, patience=patience)
+    return AzureBlobStore(
+        clients, address, patience, place, lambda lock: locked(lock, ambient.today())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the objects lie, and what opens it: an account key, a shared access signature, or neither: a token."""
+
+    container: str
+    prefix: str
+    account: str
+    url: str
+    key: str
+    signature: str
+
+    @classmethod
+    def of(cls, container: str, prefix: str, config: "AzureConfig") -> "Place":
+        """As obstore understands it, the environment too."""
+        account = config.get("account_name") or first_set("AZURE_STORAGE_ACCOUNT_NAME")
+        is_given = "account_key" in config or "sas_key" in config
+        return cls(
+            container,
+            prefix,
+            account,
+            config.get("endpoint") or f"https://{account}.blob.core.windows.net",
+            config.get("account_key", "") if is_given else first_set(*_KEYS),
+            config.get("sas_key", "") if is_given else first_set(*_SIGNATURES).removeprefix("?"),
+        )
+
+
+def _unsigned(place: Place, today: int) -> "AzureConfig":
+    """
+    How requests are authorized that carry the headers of a lock: not by the account key itself.
+
+    obstore does not sign these headers, and a signature by the key must cover them. A shared access signature, which that key
+    makes here, covers none; nor does a token.
+    """
+    if not place.key:
+        return {}
+    from azure.storage.blob import generate_container_sas
+
+    day = datetime.fromtimestamp(today * DAY_S, UTC)
+    signature = generate_container_sas(
+        place.account,
+        place.container,
+        account_key=place.key,
+        permission="cwi",  # create, write, set immutability policies
+        start=day - timedelta(days=1),
+        expiry=day + timedelta(days=2),
+    )
+    return {"sas_key": signature, "credential_type": "sas_token"}
+
+
+class AzureBlobStore(LockableRemoteStore):
+    """A prefix of a container. See Lockable."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        address: str,
+        patience: Patience,
+        place: Place,
+        locked: "Callable[[Lock], ObjectStore]",
+    ) -> None:
+        super().__init__(
+            clients, SERVICE, address, suffix_ranges=False, patience=patience, locked=locked
+        )
+        self.place = place
+
+    def _load_locks(self) -> LockStore:
+        from repository.blobstore.locks_azure import AzureLocks
+
+        return AzureLocks(self)
 
 
 def _config() -> "AzureConfig":
     """From the connection string; what obstore reads from the environment by itself is left to it."""
     config: AzureConfig = {}
-    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT") or os.environ.get("AZURE_ENDPOINT")
+    endpoint = first_set("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
     if endpoint:
         config["endpoint"] = endpoint
     text = os.environ.get(_CONNECTION)

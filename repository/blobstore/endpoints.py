@@ -54,6 +54,11 @@ def allows_http(endpoint: str) -> bool:
     )
 
 
+def first_set(*names: str) -> str:
+    """The first of these variables of the environment that says something, else nothing."""
+    return next((value for name in names if (value := os.environ.get(name))), "")
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

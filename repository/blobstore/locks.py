@@ -98,7 +98,11 @@ class LockStore(Protocol):
         """`length` bytes of a version from `offset`; fewer if it ends. NotFound."""
 
     def delete_version(self, version: Version) -> None:
-        """Take a version or marker away for good. Locked: its lock has not ended."""
+        """
+        Take a version or marker away for good. Locked: its lock has not ended.
+
+        What becomes of the versions under it is the medium's: S3 shows the next one, Azure hides all that is left.
+        """
 
 
 @runtime_checkable
@@ -120,7 +124,8 @@ def lock_store(store: BlobStore) -> LockStore:
     """Versions and locks of a store. Unsupported(locks-unsupported)."""
     if not isinstance(store, Lockable):
         raise Unsupported(
-            f"{store.describe()} keeps no versions and locks of objects: use an S3 bucket made with Object Lock",
+            f"{store.describe()} keeps no versions and locks of objects: use an S3 bucket made with Object Lock "
+            "or an Azure container with version-level immutability",
             code="locks-unsupported",
         )
     return store.locks()

@@ -6,7 +6,6 @@ Bytes travel through obstore all the same: new objects with the headers of a loc
 
 import email.utils
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,14 +13,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from engine.errors import BackupError, Denied, Locked, NotFound
+from engine.errors import BackupError, Denied, Locked
+from repository.blobstore.lockable import CALLS_AT_ONCE, extend_each
 from repository.blobstore.locks import BucketState, Lock, LockMode, Progress, Version
 from repository.blobstore.refusals import Answer, translated
 from repository.blobstore.s3 import SERVICE, S3BlobStore
 
 T = TypeVar("T")
 
-CALLS_AT_ONCE = 16
 ATTEMPTS_MAX = 10
 _MODES: dict[str, LockMode] = {"COMPLIANCE": "compliance", "GOVERNANCE": "governance"}
 _NO_LOCKS = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration"}
@@ -88,30 +87,17 @@ class S3Locks:
         progress: Progress = lambda done, todo: None,
     ) -> int:
         """See LockStore."""
-        changed = 0
-        with ThreadPoolExecutor(CALLS_AT_ONCE, "lock") as threads:
-            extended = threads.map(lambda name: self._extend(name, lock, least or lock), names)
-            for number, has_changed in enumerate(extended):
-                changed += has_changed
-                progress(number + 1, len(names))
-        return changed
+        return extend_each(self, names, lock, least or lock, progress)
 
-    def _extend(self, name: str, lock: Lock, least: Lock) -> bool:
-        try:
-            held = self.lock_of(name)
-        except NotFound:
-            return False
-        if held is not None and held.covers(least):
-            return False
-        longer = lock.over(held)
-        retention = {"Mode": longer.mode.upper(), "RetainUntilDate": longer.until}
+    def set_lock(self, name: str, lock: Lock) -> None:
+        """Lock the latest version of an object like this. NotFound."""
+        retention = {"Mode": lock.mode.upper(), "RetainUntilDate": lock.until}
         self._ask(
             name,
             lambda: self._client.put_object_retention(
                 Bucket=self._bucket, Key=self._root + name, Retention=retention
             ),
         )
-        return True
 
     def versions(self, prefix: str) -> Iterator[Version]:
         """See LockStore."""
@@ -171,19 +157,6 @@ class S3Locks:
             raise Locked(
                 f"{version.name} is protected from changes by a policy: wait", code="blob-locked"
             ) from None
-
-    def delete_all(self, name: str) -> None:
-        """Every version of an object. Locked: some stay."""
-        locked: Locked | None = None
-        for version in self.versions(name):
-            if version.name != name:
-                continue
-            try:
-                self.delete_version(version)
-            except Locked as error:
-                locked = error
-        if locked is not None:
-            raise locked
 
     def _ask(self, what: str, act: Callable[[], T]) -> T:
         try:

@@ -22,10 +22,13 @@ from engine.errors import (
     UsageError,
 )
 
-_STATUS = re.compile(r"status code: (\d{3})")
+_STATUS = re.compile(
+    r"(?:status code|\(code): (\d{3})"
+)  # of a request, of a deletion within a bulk of them
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _PAST_THE_END = "Wanted range starting at"  # obstore's own check of what was answered
 _WHOLE_ANSWERED = "Received non-partial response"
+_IMMUTABLE = "is immutable due to"  # all that Azure's bulk deletions tell of the code
 _METADATA_SERVICE = "//169.254."  # where virtual machines ask for credentials
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN_CREDENTIALS = {
@@ -45,7 +48,11 @@ _WRONG_REGION = {
     "PermanentRedirect",
     "TemporaryRedirect",
 }
-_PROTECTED = {"BlobImmutableDueToPolicy", "SnapshotOperationNotSupportedForProtectedBlob"}
+_PROTECTED = {
+    "BlobImmutableDueToLegalHold",
+    "BlobImmutableDueToPolicy",
+    "SnapshotOperationNotSupportedForProtectedBlob",
+}
 _BUSY = {"ServerBusy", "SlowDown", "SlowDownWrite", "SlowDownRead", "TooManyRequests"}
 
 
@@ -77,6 +84,8 @@ class Answer:
         text = str(error)
         status, code = _STATUS.search(text), _CODE.search(text)
         by_class = next((number for kind, number in _STATUS_OF if isinstance(error, kind)), None)
+        if code is None and _IMMUTABLE in text:
+            return cls(409, "BlobImmutableDueToPolicy", text)
         return cls(int(status[1]) if status else by_class, code[1] if code else "", text)
 
     @property

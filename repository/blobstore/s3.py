@@ -6,36 +6,29 @@ and containers). Region and endpoint: of the address, else AWS_REGION and AWS_EN
 count too.
 """
 
-import copy
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import obstore
 from obstore.store import S3Store
 
 from engine.errors import UsageError
-from repository.blobstore.endpoints import allows_http, split_address
-from repository.blobstore.locks import Lock, Policy
-from repository.blobstore.names import checked_name
+from repository.blobstore.endpoints import allows_http, first_set, split_address
+from repository.blobstore.lockable import LOCKED_CLIENTS_MAX, LockableRemoteStore
+from repository.blobstore.locks import Lock, LockStore
 from repository.blobstore.refusals import Service, missing_credentials
-from repository.blobstore.remote import NEVER_REPEAT, Clients, Patience, RemoteStore
+from repository.blobstore.remote import NEVER_REPEAT, Clients, Patience
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, PutMode
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
-
-    from repository.blobstore.locks_s3 import S3Locks
 
 SERVICE = Service(
     "S3", "bucket", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; AWS_REGION"
 )
 DEFAULT_REGION = "us-east-1"
-LOCKED_CLIENTS_MAX = 4  # of the lock of now and that of a moment ago
 
 
 def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
@@ -46,11 +39,11 @@ def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
     """
     patience = patience or Patience()
     bucket, prefix, options = split_address(address, "endpoint", "region")
-    endpoint = options.get("endpoint") or _first(
+    endpoint = options.get("endpoint") or first_set(
         "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"
     )
     allow_http = allows_http(endpoint)
-    region = options.get("region") or _first("AWS_REGION", "AWS_DEFAULT_REGION")
+    region = options.get("region") or first_set("AWS_REGION", "AWS_DEFAULT_REGION")
     provider = None if os.environ.get("AWS_ACCESS_KEY_ID") else _provider(address)
     if provider is not None and not region:
         region = str(provider.config.get("region", ""))
@@ -76,6 +69,7 @@ def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
             credential_provider=provider,
         )
 
+    @lru_cache(LOCKED_CLIENTS_MAX)
     def locked(lock: Lock) -> "ObjectStore":
         options = patience.client_options(large=True, allow_http=allow_http)
         options["default_headers"] = {
@@ -100,7 +94,7 @@ class Place:
     region: str
 
 
-class S3BlobStore(RemoteStore):
+class S3BlobStore(LockableRemoteStore):
     """A prefix of a bucket. See Lockable."""
 
     def __init__(
@@ -111,51 +105,15 @@ class S3BlobStore(RemoteStore):
         place: Place,
         locked: "Callable[[Lock], ObjectStore]",
     ) -> None:
-        super().__init__(clients, SERVICE, address, suffix_ranges=True, patience=patience)
-        self.place = place
-        self._locked = lru_cache(LOCKED_CLIENTS_MAX)(locked)
-        self._policy: Policy | None = None
-        self._own_locks: list[S3Locks] = []  # one, shared with copies
-        self._making = threading.Lock()  # boto3 makes clients for one thread at a time
-
-    def locks(self) -> "S3Locks":
-        """See Lockable. boto3 takes long to import."""
-        with self._making:
-            if not self._own_locks:
-                from repository.blobstore.locks_s3 import S3Locks
-
-                self._own_locks.append(S3Locks(self))
-            return self._own_locks[0]
-
-    def locking(self, policy: Policy) -> "S3BlobStore":
-        """See Lockable."""
-        made = copy.copy(self)
-        made._policy = policy
-        return made
-
-    def _client_for(self, name: str, mode: "PutMode", *, small: bool) -> "ObjectStore":
-        lock = self._policy(name) if self._policy else None
-        if lock is None:
-            return super()._client_for(name, mode, small=small)
-        return self._locked(lock)
-
-    def delete(self, name: str) -> None:
-        """See BlobStore; see `Lockable.locking`."""
-        if self._policy is None:
-            super().delete(name)
-        else:
-            self.locks().delete_all(checked_name(name))
-
-    def get_version(self, name: str, version_id: str, start: int, end: int) -> bytes:
-        """Bytes of a version; there is at least one between `start` and `end`. NotFound."""
-        asked: GetOptions = {"version": version_id, "range": (start, end)}
-        return self._read(
-            name, lambda path: obstore.get(self._clients.asking, path, options=asked).bytes()
+        super().__init__(
+            clients, SERVICE, address, suffix_ranges=True, patience=patience, locked=locked
         )
+        self.place = place
 
+    def _load_locks(self) -> LockStore:
+        from repository.blobstore.locks_s3 import S3Locks
 
-def _first(*names: str) -> str:
-    return next((value for name in names if (value := os.environ.get(name))), "")
+        return S3Locks(self)
 
 
 def _provider(address: str) -> "Boto3CredentialProvider":

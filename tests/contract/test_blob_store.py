@@ -18,6 +18,7 @@ from repository.blobstore.memory import MemoryStore
 from repository.blobstore.protocol import BlobStore
 from repository.blobstore.remote import RemoteStore
 from tests.fixtures.faults import FaultStore
+from tests.fixtures.locks import AzureInProcess
 from tests.fixtures.object_servers import ObjectServer
 
 RACERS = 8
@@ -40,10 +41,15 @@ LOCAL_KINDS = [
     *("limited-local", "traced-local"),
 ]
 SERVERS = {"s3": "seaweed", "azure": "azurite"}  # kind -> fixture
+IN_PROCESS = ["azure-wire"]  # verified here and by test_azure_wire.py
 
 
 @pytest.fixture(
-    params=[*LOCAL_KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SERVERS)]
+    params=[
+        *LOCAL_KINDS,
+        *IN_PROCESS,
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in SERVERS),
+    ]
 )
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -54,6 +60,11 @@ def store(
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         return create_store(server.address())
+    if kind == "azure-wire":
+        azure: AzureInProcess = request.getfixturevalue("azure_wire")
+        for name, value in azure.server.environment.items():
+            monkeypatch.setenv(name, value)
+        return create_store(azure.server.address())
     if kind == "limited-local":
         return create_store(f"file://{tmp_path}/store?bandwidth=100G&requests=100000")
     if kind == "traced-local":
@@ -313,10 +324,10 @@ def test_operating_system_errors_are_translated(number: int, code: str) -> None:
 
 
 def test_a_local_store_loads_no_driver_of_a_service(tmp_path: Path) -> None:
-    """A command on a path does not pay for obstore and boto3."""
+    """A command on a path does not pay for obstore, boto3 and azure-storage-blob."""
     code = (
         "import sys; from repository.blobstore.addresses import create_store; create_store(sys.argv[1]);"
-        "sys.exit(bool({'obstore', 'boto3'} & set(sys.modules)))"
+        "sys.exit(bool({'obstore', 'boto3', 'azure'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "new")], check=True)
 

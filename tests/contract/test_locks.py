@@ -1,4 +1,8 @@
-"""Every lock store keeps the protocol of repository/blobstore/locks.py: the fake in memory, and S3 (SeaweedFS)."""
+"""
+Every lock store keeps the protocol of repository/blobstore/locks.py: in memory, S3 (SeaweedFS), Azure.
+
+Azure is the account of this process (fixtures/azure_wire.py), or a real one with STRONGROOM_TEST_AZURE.
+"""
 
 import base64
 import hashlib
@@ -12,8 +16,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from azure.core.pipeline.transport import HttpTransport
+from azure.storage.blob import generate_container_sas
 
-from engine.errors import Conflict, Locked, NotFound, Unsupported
+from engine.errors import Conflict, Denied, Locked, NotFound, Unsupported, UsageError
 from repository.blobstore.addresses import create_store
 from repository.blobstore.around import Passage, around
 from repository.blobstore.azure import open_azure
@@ -32,10 +38,18 @@ from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.protocol import BlobStore
 from repository.blobstore.s3 import open_s3
 from repository.blobstore.traced import Trace
-from tests.fixtures.locks import Clock, locked_bucket
-from tests.fixtures.object_servers import ObjectServer, azure_environment, s3_environment
+from tests.fixtures.azure_blobs import Container, Policy
+from tests.fixtures.http_faults import Fault, Request, faulty_way
+from tests.fixtures.locks import AzureInProcess, Clock, azure_in_process, locked_bucket
+from tests.fixtures.object_servers import (
+    AZURE_ACCOUNT,
+    AZURE_KEY,
+    REAL_AZURE,
+    ObjectServer,
+    s3_environment,
+)
 
-KINDS = ["memory", "limited", "traced", pytest.param("s3", marks=pytest.mark.slow)]
+KINDS = ["memory", "limited", "traced", "azure", pytest.param("s3", marks=pytest.mark.slow)]
 PASSAGES: dict[str, Callable[[], Passage] | None] = {
     "memory": None,
     "limited": lambda: Limit(Limits(10**11, 10**5)),
@@ -46,8 +60,11 @@ PASSAGES: dict[str, Callable[[], Passage] | None] = {
 class Medium:
     """A store with locks, and a way to let time pass."""
 
-    def __init__(self, store: BlobStore, wait: Callable[[float], None]) -> None:
+    def __init__(
+        self, store: BlobStore, wait: Callable[[float], None], *, has_markers: bool = True
+    ) -> None:
         assert isinstance(store, Lockable)
+        self.has_markers = has_markers
         self.store: BlobStore = store
         self.lockable: Lockable = store
         self.locks: LockStore = lock_store(store)
@@ -68,13 +85,25 @@ class Medium:
 def medium(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Medium:
     if request.param in PASSAGES:
         clock = Clock()
-        store = VersionedMemoryStore(clock)
+        held = VersionedMemoryStore(clock)
         passage = PASSAGES[request.param]
-        return Medium(around(store, passage()) if passage else store, clock.advance)
+        return Medium(around(held, passage()) if passage else held, clock.advance)
+    if request.param == "azure" and REAL_AZURE in os.environ:
+        real: ObjectServer = request.getfixturevalue("azurite")
+        return Medium(create_store(real.address()), time.sleep, has_markers=False)
+    if request.param == "azure":
+        azure: AzureInProcess = request.getfixturevalue("azure_wire")
+        use(azure.server, monkeypatch)
+        store = create_store(azure.address("locked"))
+        return Medium(store, azure.clock.advance, has_markers=False)
     server: ObjectServer = request.getfixturevalue("seaweed")
+    use(server, monkeypatch)
+    return Medium(create_store(locked_bucket(server)), time.sleep)
+
+
+def use(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    return Medium(create_store(locked_bucket(server)), time.sleep)
 
 
 def test_what_is_created_under_the_policy_is_locked(medium: Medium) -> None:
@@ -140,7 +169,10 @@ def test_a_locked_version_stays_until_its_end(medium: Medium, mode: LockMode) ->
         medium.locks.delete_version(first)
     assert medium.locks.read_version(first, 1, 100) == b"ept"
     medium.locks.delete_version(latest)
-    assert store.get("pack/a") == b"kept"
+    if medium.has_markers:
+        assert store.get("pack/a") == b"kept"
+    else:  # made up where there are none: it tells what is hidden, and stays as long as that
+        assert [v.is_deletion for v in medium.versions("pack/a")] == [True, False]
     medium.wait(4.5)
     store.delete("pack/a")
     assert medium.versions("pack/a") == []
@@ -194,14 +226,136 @@ def test_a_bucket_without_locks_says_so(
     assert (state.versioning, state.object_lock) == (False, False)
 
 
-def test_what_cannot_lock_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local folder and Azure are Unsupported."""
-    for name, value in azure_environment(1).items():
-        monkeypatch.setenv(name, value)
-    for store in (LocalStore.create(tmp_path / "store"), open_azure("az://container/prefix")):
-        with pytest.raises(Unsupported) as caught:
-            lock_store(store)
-        assert caught.value.code == "locks-unsupported"
+def test_what_cannot_lock_says_so(tmp_path: Path) -> None:
+    """A local folder is Unsupported."""
+    with pytest.raises(Unsupported) as caught:
+        lock_store(LocalStore.create(tmp_path / "store"))
+    assert caught.value.code == "locks-unsupported"
+
+
+# -- what only Azure does -----------------------------------------------------------------------------
+
+
+def on_azure(azure: AzureInProcess, monkeypatch: pytest.MonkeyPatch) -> Medium:
+    use(azure.server, monkeypatch)
+    store = create_store(azure.address("locked"))
+    return Medium(store, azure.clock.advance, has_markers=False)
+
+
+def test_containers_of_azure_tell_what_they_keep(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks and a default policy from the container's properties, versions without locks from an object, once there is one."""
+    use(azure_wire.server, monkeypatch)
+    until = azure_wire.clock() + timedelta(days=9)
+    azure_wire.account.containers["default"] = Container(True, True, Policy("locked", until))
+    for container, before, after in (
+        ("locked", BucketState(True, True, False), BucketState(True, True, False)),
+        ("versioned", BucketState(False, False, False), BucketState(True, False, False)),
+        ("plain", BucketState(False, False, False), BucketState(False, False, False)),
+        ("default", BucketState(True, True, True), BucketState(True, True, True)),
+    ):
+        store = create_store(azure_wire.address(container))
+        assert lock_store(store).bucket_state() == before, container
+        store.put_new("config", b"x")
+        assert lock_store(store).bucket_state() == after, container
+    with pytest.raises(UsageError) as caught:
+        lock_store(create_store(azure_wire.address("absent"))).bucket_state()
+    assert caught.value.code == "bucket-not-found"
+
+
+def test_a_shared_access_signature_of_the_container_is_enough(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rcwli` writes with locks and extends them, also by a connection string; without `i` what is locked is refused."""
+    use(azure_wire.server, monkeypatch)
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    now = datetime.now(UTC)
+    for rights, kept in (("rcwli", True), ("rcwl", False)):
+        signature = generate_container_sas(
+            *(AZURE_ACCOUNT, "locked", AZURE_KEY),
+            permission=rights,
+            start=now - timedelta(hours=1),
+            expiry=now + timedelta(hours=1),
+        )
+        endpoint = azure_wire.server.environment["AZURE_STORAGE_ENDPOINT"]
+        ways = (
+            {"AZURE_STORAGE_SAS_TOKEN": f"?{signature}"},
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint={endpoint};SharedAccessSignature={signature}"
+            },
+        )
+        for way in ways:
+            with monkeypatch.context() as patch:
+                for name, value in way.items():
+                    patch.setenv(name, value)
+                medium = Medium(open_azure(azure_wire.address("locked")), azure_wire.clock.advance)
+                lock = medium.in_seconds(3600)
+                medium.store.put_new("free", b"x")
+                if not kept:
+                    with pytest.raises(Denied):
+                        medium.locking(lock).put_new("pack/a", b"x")
+                    continue
+                medium.locking(lock).put_new("pack/a", b"x")
+                assert medium.locks.lock_of("pack/a") == lock
+                assert medium.locks.extend(["pack/a", "free"], lock) == 1
+
+
+def test_a_service_that_does_not_hide_what_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Microsoft says both, that what is locked can be deleted into a previous version and that it cannot: either is fine."""
+    with azure_in_process(refuses_hiding=True) as azure:
+        medium = on_azure(azure, monkeypatch)
+        store = medium.locking(medium.in_seconds(3))
+        store.put_new("pack/a", b"kept")
+        for delete in (store.delete, medium.store.delete):
+            with pytest.raises(Locked):
+                delete("pack/a")
+        assert store.get("pack/a") == b"kept"
+        medium.wait(4)
+        store.delete("pack/a")
+        assert medium.versions() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["lost", "doubled", "refused", "503"])
+def test_both_halves_of_a_deletion_survive_a_bad_way(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """The latest version becomes a previous one and then goes, whichever of the two answers is lost: nothing stays hidden."""
+    monkeypatch.setattr(HttpTransport, "sleep", lambda transport, duration: None)
+    with faulty_way(azure_wire.server.port) as way:
+        for name, value in azure_wire.server.through(way.port).items():
+            monkeypatch.setenv(name, value)
+        store = create_store(azure_wire.address("locked"))
+        medium = Medium(store, azure_wire.clock.advance, has_markers=False)
+        for half in (1, 2):
+            medium.store.put_new("a", b"x")
+            seen = [0]
+
+            def schedule(request: Request, half: int = half, seen: list[int] = seen) -> Fault:
+                seen[0] += request.method == "DELETE"
+                return fault if (request.method, seen[0]) == ("DELETE", half) else "none"
+
+            way.schedule = schedule
+            medium.lockable.locking(lambda name: None).delete("a")
+            assert medium.versions() == []
+        assert fault in way.faults
+
+
+def test_a_version_that_was_written_meanwhile_stays(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleting what was the latest version when it was listed takes that one away and not the one that came since."""
+    medium = on_azure(azure_wire, monkeypatch)
+    tag = medium.store.replace("cell", b"one", None)
+    (first,) = medium.versions("cell")
+    medium.store.replace("cell", b"two", tag)
+    medium.locks.delete_version(first)
+    assert medium.store.get("cell") == b"two"
+    assert [v.size for v in medium.versions("cell")] == [3]
+
+
+# -- what only S3 asks --------------------------------------------------------------------------------
 
 
 class _Sink(BaseHTTPRequestHandler):

@@ -1,27 +1,173 @@
-"""A locked repository on S3 (SeaweedFS) at the command line: promise, audit, attack, restore as of a time before it."""
+"""A locked repository on S3 (SeaweedFS) and Azure (of this process) at the command line: promise, audit, attack, way back."""
 
 import os
 import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import ContainerClient
 from botocore.exceptions import ClientError
 
-from tests.fixtures.locks import locked_bucket
-from tests.fixtures.object_servers import ObjectServer, s3_client
+from tests.fixtures.locks import AzureInProcess, locked_bucket
+from tests.fixtures.object_servers import AZURE_ACCOUNT, AZURE_KEY, ObjectServer, s3_client
 from tests.fixtures.trees import CommandLine, one_line, snapshot
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def server(seaweed: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
-    for name, value in seaweed.environment.items():
+class Locking(Protocol):
+    """A service that locks, and what its own client does there with the writer's credentials."""
+
+    environment: dict[str, str]
+
+    def address(self) -> str:
+        """A place where locks are kept."""
+
+    def lockless(self) -> str:
+        """One where none are."""
+
+    def moment(self) -> str:
+        """A time of the service after all that was done and before all that will be."""
+
+    def attack(self, address: str) -> tuple[int, int]:
+        """Delete all versions that can be, overwrite and hide the rest. Versions deleted, refused."""
+
+    def overwrite(self, address: str, kind: str, *, damaged: bool = False) -> None:
+        """One object of a kind, without a lock: with the same bytes, or with one of them flipped."""
+
+    def delete(self, address: str, kind: str) -> None:
+        """All objects of a kind, in sight: their versions stay."""
+
+
+class S3Locking:
+    """See Locking."""
+
+    def __init__(self, server: ObjectServer) -> None:
+        self._server = server
+        self._client = s3_client(server.port)
+        self.environment = server.environment
+
+    def address(self) -> str:
+        return locked_bucket(self._server)
+
+    def lockless(self) -> str:
+        return self._server.address()
+
+    def moment(self) -> str:
+        time.sleep(2)
+        moment = datetime.now(UTC).isoformat()
+        time.sleep(2)
+        return moment
+
+    def _everything(self, bucket: str) -> list[dict[str, Any]]:
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        kinds = ("Versions", "DeleteMarkers")
+        return [form for page in pages for kind in kinds for form in page.get(kind, ())]
+
+    def attack(self, address: str) -> tuple[int, int]:
+        bucket = address.split("/")[2]
+        deleted = refused = 0
+        for form in self._everything(bucket):
+            which = {"Bucket": bucket, "Key": form["Key"]}
+            try:
+                self._client.delete_object(**which, VersionId=form["VersionId"])
+                deleted += 1
+            except ClientError:
+                refused += 1
+        for form in self._everything(bucket):
+            which = {"Bucket": bucket, "Key": form["Key"]}
+            self._client.put_object(**which, Body=b"garbage")
+            self._client.delete_object(**which)
+        return deleted, refused
+
+    def _keys(self, address: str, kind: str) -> tuple[str, list[str]]:
+        bucket = address.split("/")[2]
+        found = self._client.list_objects_v2(Bucket=bucket, Prefix=f"repository/{kind}")
+        return bucket, [form["Key"] for form in found["Contents"]]
+
+    def overwrite(self, address: str, kind: str, *, damaged: bool = False) -> None:
+        bucket, (key, *_) = self._keys(address, kind)
+        held = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        self._client.put_object(Bucket=bucket, Key=key, Body=flipped(held) if damaged else held)
+
+    def delete(self, address: str, kind: str) -> None:
+        bucket, keys = self._keys(address, kind)
+        for key in keys:
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+
+class AzureLocking:
+    """See Locking."""
+
+    def __init__(self, azure: AzureInProcess) -> None:
+        self._azure = azure
+        self.environment = azure.server.environment
+
+    def address(self) -> str:
+        return self._azure.address("locked")
+
+    def lockless(self) -> str:
+        return self._azure.address("plain")
+
+    def moment(self) -> str:
+        self._azure.clock.advance(2)
+        moment = self._azure.clock().isoformat()
+        self._azure.clock.advance(2)
+        return moment
+
+    def _container(self, address: str) -> tuple[ContainerClient, str]:
+        _, _, name, prefix = address.split("/")
+        key = {"account_name": AZURE_ACCOUNT, "account_key": AZURE_KEY}
+        return ContainerClient(
+            self.environment["AZURE_STORAGE_ENDPOINT"], name, credential=key
+        ), prefix
+
+    def attack(self, address: str) -> tuple[int, int]:
+        container, prefix = self._container(address)
+        for blob in container.list_blobs(prefix):
+            container.delete_blob(blob.name)
+        deleted = refused = 0
+        for blob in list(container.list_blobs(prefix, include=["versions"])):
+            try:
+                container.delete_blob(blob.name, version_id=blob.version_id)
+                deleted += 1
+            except HttpResponseError:
+                refused += 1
+        for name in {blob.name for blob in container.list_blobs(prefix, include=["versions"])}:
+            container.upload_blob(name, b"garbage")
+            container.delete_blob(name)
+        return deleted, refused
+
+    def overwrite(self, address: str, kind: str, *, damaged: bool = False) -> None:
+        container, prefix = self._container(address)
+        name = next(container.list_blobs(f"{prefix}/{kind}")).name
+        held = container.download_blob(name).readall()
+        container.upload_blob(name, flipped(held) if damaged else held, overwrite=True)
+
+    def delete(self, address: str, kind: str) -> None:
+        container, prefix = self._container(address)
+        for blob in list(container.list_blobs(f"{prefix}/{kind}")):
+            container.delete_blob(blob.name)
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:70] + bytes([data[70] ^ 1]) + data[71:]
+
+
+@pytest.fixture(params=["s3", "azure"])
+def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Locking:
+    made: Locking
+    if request.param == "s3":
+        made = S3Locking(request.getfixturevalue("seaweed"))
+    else:
+        made = AzureLocking(request.getfixturevalue("azure_wire"))
+    for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
-    return seaweed
+    return made
 
 
 @pytest.fixture
@@ -33,35 +179,11 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def everything(client: Any, bucket: str) -> list[dict[str, Any]]:
-    pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
-    return [
-        form for p in pages for kind in ("Versions", "DeleteMarkers") for form in p.get(kind, ())
-    ]
-
-
-def attack(server: ObjectServer, bucket: str) -> tuple[int, int]:
-    """With the writer's credentials: delete all that can be, overwrite and hide the rest. Versions deleted, refused."""
-    client = s3_client(server.port)
-    deleted = refused = 0
-    for form in everything(client, bucket):
-        try:
-            client.delete_object(Bucket=bucket, Key=form["Key"], VersionId=form["VersionId"])
-            deleted += 1
-        except ClientError:
-            refused += 1
-    for form in everything(client, bucket):
-        client.put_object(Bucket=bucket, Key=form["Key"], Body=b"garbage")
-        client.delete_object(Bucket=bucket, Key=form["Key"])
-    return deleted, refused
-
-
 def test_an_attack_on_a_locked_repository(
-    server: ObjectServer, tree: Path, tmp_path: Path, command: CommandLine
+    service: Locking, tree: Path, tmp_path: Path, command: CommandLine
 ) -> None:
     """Two points survive whatever the writer's credentials allow, and come back byte for byte by --as-of."""
-    address = locked_bucket(server)
-    bucket = address.split("/")[2]
+    address = service.address()
     made = command("repo", "init", address, "--immutable", "30", "--json")
     assert made.document["lock"] == {"mode": "compliance", "days": 30}
     assert command("import", tree, address, "--name", "tree").code == 0
@@ -73,10 +195,8 @@ def test_an_attack_on_a_locked_repository(
     report = command("repo", "lock", "audit", address, "--json")
     assert (report.code, report.document["drifts"]) == (0, [])
     points = [point["id"] for point in command("points", address, "--json").document]
-    time.sleep(2)
-    moment = datetime.now(UTC).isoformat()
-    time.sleep(2)
-    deleted, refused = attack(server, bucket)
+    moment = service.moment()
+    deleted, refused = service.attack(address)
     assert deleted
     assert refused
     ruined = command("points", address)
@@ -98,12 +218,10 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_locks_at_the_command_line(
-    server: ObjectServer, tree: Path, tmp_path: Path, command: CommandLine
+    service: Locking, tree: Path, tmp_path: Path, command: CommandLine
 ) -> None:
     """Days grow and never shrink; what somebody changed is named by the audit, with exit code 1; forgotten packs wait."""
-    address = locked_bucket(server)
-    bucket = address.split("/")[2]
-    client = s3_client(server.port)
+    address = service.address()
     assert command("repo", "init", address, "--immutable", "5", "--governance").code == 0
     assert command("import", tree, address, "--name", "tree").code == 0
     shutil.rmtree(tree / "f1")
@@ -122,9 +240,7 @@ def test_locks_at_the_command_line(
     assert command("repo", "lock", "set", address, "--days", "9").code == 0
     assert command("repo", "info", address, "--json").document["locked"] == "governance, 9 days"
     assert command("repo", "lock", "audit", address).code == 0
-    key = next(form["Key"] for form in everything(client, bucket) if "/config" in form["Key"])
-    same = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    client.put_object(Bucket=bucket, Key=key, Body=same)
+    service.overwrite(address, "config")
     audited = command("repo", "lock", "audit", address, "--json")
     kinds = {drift["kind"] for drift in audited.document["drifts"]}
     assert (audited.code, kinds) == (1, {"unlocked", "overwritten"})
@@ -133,19 +249,39 @@ def test_locks_at_the_command_line(
     assert {drift["kind"] for drift in audited.document["drifts"]} == {"overwritten"}
 
 
-def test_where_nothing_can_be_locked(
-    server: ObjectServer, tmp_path: Path, command: CommandLine
+def test_what_repair_and_salvage_put_back_is_locked(
+    service: Locking, tree: Path, tmp_path: Path, command: CommandLine
 ) -> None:
-    """A folder, a bucket without Object Lock, a repository without locks: one line each, nothing is made."""
+    """A damaged manifest by parity, runs and cells that were hidden made again: all with locks, and the tree is whole."""
+    address = service.address()
+    assert command("repo", "init", address, "--immutable", "5").code == 0
+    assert command("import", tree, address, "--name", "tree").code == 0
+    service.overwrite(address, "manifest/", damaged=True)
+    repaired = command("repo", "verify", address, "--level", "listing", "--repair", "--json")
+    assert repaired.code == 0, repaired
+    for kind in ("sess/", "run/"):
+        service.delete(address, kind)
+    assert command("repo", "salvage", address, "--force").code == 0
+    audited = command("repo", "lock", "audit", address, "--json").document
+    assert {drift["kind"] for drift in audited["drifts"]} <= {"overwritten", "hidden"}
+    assert command("repo", "verify", address, "--read-data").code == 0
+    assert command("export", address, "tree:latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tree)
+
+
+def test_where_nothing_can_be_locked(
+    service: Locking, tmp_path: Path, command: CommandLine
+) -> None:
+    """A folder, a bucket or container without locks, a repository without locks: one line each, nothing is made."""
     for address, code in (
         (str(tmp_path / "repository"), "locks-unsupported"),
-        (server.address(), "bucket-lockless"),
+        (service.lockless(), "bucket-lockless"),
     ):
         made = command("repo", "init", address, "--immutable", "30")
         assert (made.code, one_line(made)) == (1, True)
         assert f"({code})" in made.err
         assert "(repository-not-found)" in command("points", address).err
-    address = server.address()
+    address = service.lockless()
     assert command("repo", "init", address, "--governance").code == 2
     assert command("repo", "init", address).code == 0
     assert "(not-immutable)" in command("repo", "lock", "audit", address).err

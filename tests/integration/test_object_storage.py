@@ -20,7 +20,7 @@ from repository.repository import initialize, open_repository, probe_compare_and
 from repository.settings import LockForm
 from repository.tree.importer import import_tree
 from tests.fixtures.http_faults import Fault, FaultyWay, at_random, faulty_way, no_fault
-from tests.fixtures.locks import locked_bucket
+from tests.fixtures.locks import AzureInProcess, locked_bucket
 from tests.fixtures.object_servers import BUCKET, ObjectServer, running_rclone, s3_client
 from tests.fixtures.repositories import CHEAP, PASSPHRASE
 from tests.fixtures.trees import CommandLine, one_line, snapshot
@@ -255,15 +255,25 @@ def test_a_store_without_conditions_is_noticed(
         assert command("repo", "verify", address, "--read-data").code == 0
 
 
+@pytest.mark.parametrize("service", ["s3", "azure"])
 def test_a_bucket_that_keeps_versions_is_noticed(
-    seaweed: ObjectServer, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    command: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    service: str,
 ) -> None:
     """`repo init` and `repo info` say that deleted objects stay; a rotation of keys names the rings that do."""
-    use(seaweed.environment, monkeypatch)
-    client, bucket = s3_client(seaweed.port), f"versions-{secrets.token_hex(6)}"
-    client.create_bucket(Bucket=bucket)
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    kept, plain = f"s3://{bucket}/repository", seaweed.address()
+    if service == "azure":
+        azure: AzureInProcess = request.getfixturevalue("azure_wire")
+        use(azure.server.environment, monkeypatch)
+        kept, plain = azure.address("versioned"), azure.address("plain")
+    else:
+        seaweed: ObjectServer = request.getfixturevalue("seaweed")
+        use(seaweed.environment, monkeypatch)
+        client, bucket = s3_client(seaweed.port), f"versions-{secrets.token_hex(6)}"
+        client.create_bucket(Bucket=bucket)
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        kept, plain = f"s3://{bucket}/repository", seaweed.address()
     for address, versions in ((kept, True), (plain, False)):
         made = command("repo", "init", address)
         assert (made.code, "keeps versions" in made.err) == (0, versions)
@@ -381,8 +391,10 @@ def test_a_bucket_that_vanishes_in_the_middle(
     assert snapshot(tmp_path / "out") == snapshot(tree)
 
 
+@pytest.mark.parametrize("service", ["s3", "azure"])
 def test_a_copy_into_a_repository_with_locks(
-    seaweed: ObjectServer,
+    request: pytest.FixtureRequest,
+    service: str,
     tree: Path,
     tmp_path: Path,
     repo: Path,
@@ -390,9 +402,15 @@ def test_a_copy_into_a_repository_with_locks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From a folder without locks: everything that stays is locked from its first moment, and reads as the original."""
-    use(seaweed.environment, monkeypatch)
+    if service == "azure":
+        azure: AzureInProcess = request.getfixturevalue("azure_wire")
+        use(azure.server.environment, monkeypatch)
+        address = azure.address("locked")
+    else:
+        seaweed: ObjectServer = request.getfixturevalue("seaweed")
+        use(seaweed.environment, monkeypatch)
+        address = locked_bucket(seaweed)
     assert command("import", tree, repo).code == 0
-    address = locked_bucket(seaweed)
     initialize(create_store(address), PASSPHRASE, CHEAP, lock=LockForm("compliance", 1))
     copy = command("repo", "copy", repo, address, "--to-passphrase-file", command.passphrase_file)
     assert (copy.code, copy.err) == (0, "")

@@ -62,6 +62,11 @@ def init(
                 "note: this bucket keeps versions: what is deleted still takes space and can be read; "
                 "give it a lifecycle rule for noncurrent versions"
             )
+        if lock is not None and lock.mode == "governance" and repo.startswith("az://"):
+            complain(
+                "note: on Azure whoever may write with locks may take those of mode governance away: "
+                "they guard against mistakes, not against stolen credentials"
+            )
         if lock is not None:
             say(
                 f"what is stored is locked for {lock.days} days at least ({lock.mode}): run "

@@ -2,19 +2,34 @@
 
 import pytest
 
-from repository.blobstore.locks import BucketState, keeps_versions
+from repository.blobstore.addresses import create_store
+from repository.blobstore.locks import BucketState, keeps_versions, lock_store
 from repository.blobstore.locks_memory import VersionedMemoryStore
 from repository.blobstore.memory import MemoryStore
+from repository.blobstore.protocol import BlobStore
 from repository.repository import initialize
 from repository.settings import LockForm
-from tests.fixtures.locks import Clock
+from tests.fixtures.locks import AzureInProcess, Clock
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository
 
 
-def test_older_key_rings_that_stay_as_versions_are_named(open_repo: OpenRepository) -> None:
+@pytest.fixture(params=["memory", "azure"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BlobStore:
+    """A bucket, or a container over the wire, that keeps versions and locks none."""
+    if request.param == "azure":
+        azure: AzureInProcess = request.getfixturevalue("azure_wire")
+        for name, value in azure.server.environment.items():
+            monkeypatch.setenv(name, value)
+        return create_store(azure.address("versioned"))
+    made = VersionedMemoryStore(Clock())
+    made.state[0] = BucketState(versioning=True, object_lock=False, default_lock=False)
+    return made
+
+
+def test_older_key_rings_that_stay_as_versions_are_named(
+    store: BlobStore, open_repo: OpenRepository
+) -> None:
     """A rotation counts, and names each ring that whoever reads versions still reads; at every change, until they go."""
-    store = VersionedMemoryStore(Clock())
-    store.state[0] = BucketState(versioning=True, object_lock=False, default_lock=False)
     initialize(store, PASSPHRASE, CHEAP)
     assert keeps_versions(store)
     keyring = open_repo(store).keyring
@@ -23,9 +38,10 @@ def test_older_key_rings_that_stay_as_versions_are_named(open_repo: OpenReposito
     named = {error.message.split()[0] for error in change.left}
     assert named == {"keys/0000000001-a", "keys/0000000001-b"}
     assert len(keyring.rotate().left) == 4
-    for version in list(store.versions("keys/")):
+    locks = lock_store(store)
+    for version in list(locks.versions("keys/")):
         if not version.is_latest:
-            store.delete_version(version)
+            locks.delete_version(version)
     assert len(keyring.rotate().left) == 2
 
 
