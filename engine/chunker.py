@@ -4,7 +4,6 @@ Parts to chunks (docs/format.md, "Chunking"; Xia et al., FastCDC, USENIX ATC 201
 Pure and portable: equal bytes and key give equal cuts with every kernel. A part below the minimum is one chunk.
 """
 
-import struct
 from array import array
 from dataclasses import dataclass
 
@@ -54,11 +53,6 @@ def _high_mask(bits: int) -> int:
 def keyed_table(chunker_key: bytes) -> bytes:
     """The gear table of a chunker key (32 bytes)."""
     return blake3(b"strongroom gear32 table", key=chunker_key).digest(length=1024)
-
-
-def table_words(table: bytes) -> tuple[int, ...]:
-    """The table as 256 numbers, for readers and tests."""
-    return struct.unpack("<256I", table)
 
 
 def cut_spans(

@@ -167,11 +167,6 @@ def revoke(cell: CellForm) -> CellForm:
     return CellForm(cell.writer, cell.turn, "revoked", cell.commits)
 
 
-def close(cell: CellForm) -> CellForm:
-    """The cell of a writer that leaves for ever; its commits stay."""
-    return CellForm(cell.writer, cell.turn, "closed", cell.commits)
-
-
 def has_committed(cell: CellForm, made: CommitForm) -> bool:
     """Whether the cell shows this commit (the answer to a lost answer)."""
     return made in cell.commits

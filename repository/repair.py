@@ -1,47 +1,28 @@
 """
 Repair: what is damaged is put back byte for byte, made again from what proves it, or marked so that nobody relies on it.
 
-In this order, for each object: read it again, make it good by its parity, take it from another repository (a copy of this
-one). The proof is the name where that is the hash of the bytes, else the parity, and for what comes from elsewhere the
-seal. Runs that stay lost are made again from the directories of packs and named by a new generation. A pack that stays
-damaged stays where it is, because its sound frames can still be read, and is marked: other locations of its chunks are
-preferred, and the next backup stores what it still finds at its source. Nothing is ever deleted here.
+Single objects are mended first (`repository.mending`). Runs that stay lost are made again from the directories of packs and
+named by a new generation. A pack that stays damaged stays where it is, because its sound frames can still be read, and is
+marked: other locations of its chunks are preferred, and the next backup stores what it still finds at its source. Nothing
+is ever deleted here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.errors import (
-    Conflict,
-    Corruption,
-    Denied,
-    NotFound,
-    Unavailable,
-    Unsupported,
-    UsageError,
-)
-from engine.keys import KeySet
-from engine.pack import TRAILER_BYTES
-from engine.parity import repaired
+from engine.errors import Conflict, Corruption, Unavailable, UsageError
 from engine.run import RunPack, encode_run, split_packs
-from engine.seal import ObjectClass, open_object
+from engine.seal import ObjectClass
 from repository import ambient
 from repository.blobstore.protocol import BlobStore
 from repository.forgets import PUBLISH_ATTEMPTS_MAX, publish
 from repository.immutability import locking_store
-from repository.keyring import ring_problems
 from repository.layout import (
-    CELLS,
     CONFIG,
     DAMAGED,
-    FORGETS,
-    GENERATIONS,
-    KEYS,
     MANIFESTS,
     PACKS,
     POINTS,
@@ -51,173 +32,15 @@ from repository.layout import (
     run_name,
 )
 from repository.ledger import Level
+from repository.mending import Mender, Opens, RepairReport, opens_with
 from repository.packcheck import PackCheck
 from repository.repository import Repository, open_keys, open_on
-from repository.scrub import is_named_by_hash, is_sound
 from repository.settings import ConfigForm, Places, read_config
 from repository.state import damaged_packs, read_cells, state_of
 from repository.unlocking import Credential
 from repository.verify import VerifyReport
 
-SMALL = (RUNS, MANIFESTS, POINTS, CELLS, GENERATIONS, FORGETS)  # sealed objects of one frame
-FOUND_AGAIN, PARITY, COPY = "reading it again", "its parity", "another repository"
-TWIN = "its second copy"
-
 Progress = Callable[[int, int], None]  # objects done, in all
-
-
-@dataclass(frozen=True, slots=True)
-class Repaired:
-    """An object that is as it was, and what made it so."""
-
-    name: str
-    by: str
-
-
-@dataclass(slots=True)
-class RepairReport:
-    """
-    What a repair did, or would do.
-
-    Attributes:
-        runs_lost, runs_made: index runs that were made again from pack directories, and what stands for them.
-        marked, unmarked: packs marked as damaged, and those that are sound again.
-        lost: names of other objects that nothing brings back.
-    """
-
-    dry_run: bool = False
-    repaired: list[Repaired] = field(default_factory=list)
-    runs_lost: list[str] = field(default_factory=list)
-    runs_made: list[str] = field(default_factory=list)
-    marked: list[str] = field(default_factory=list)
-    unmarked: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-
-    @property
-    def changed(self) -> bool:
-        """Whether something was, or would be, written."""
-        return bool(self.repaired or self.runs_lost or self.marked or self.unmarked)
-
-
-Opens = Callable[
-    [str, bytes], bool
-]  # whether what is stored under a name opens there under its seal
-_SEALED = {
-    POINTS: ObjectClass.POINT,
-    GENERATIONS: ObjectClass.GENERATION,
-    FORGETS: ObjectClass.FORGET,
-}
-
-
-def opens_with(keys: KeySet, repository: bytes) -> Opens:
-    """Proof of the objects whose names say nothing of their bytes, cells apart."""
-
-    def opens(name: str, stored: bytes) -> bool:
-        object_class = _SEALED[name.partition("/")[0] + "/"]
-        try:
-            open_object(keys, object_class, repository, stored, name)
-        except (Corruption, Unsupported):
-            return False
-        return True
-
-    return opens
-
-
-class Mender:
-    """
-    Puts single objects back.
-
-    Args:
-        opens: proof of what comes from another repository and is not named by its hash; without it nothing of that kind does.
-    """
-
-    def __init__(
-        self,
-        store: BlobStore,
-        others: Sequence[BlobStore],
-        report: RepairReport,
-        opens: Opens = lambda name, stored: False,
-    ) -> None:
-        self._store = store
-        self._others = others
-        self._opens = opens
-        self.report = report
-
-    def small_objects(self, progress: Progress) -> list[str]:
-        """Look at every object but packs and configuration, and put back what is damaged; names of what stays so."""
-        names = [b.name for prefix in SMALL for b in self._store.list(prefix)]
-        left = []
-        for number, name in enumerate(names):
-            if not self.mend(name):
-                left.append(name)
-            progress(number + 1, len(names))
-        return left + [name for name in self._bad_rings() if not self._mend_ring(name)]
-
-    def _bad_rings(self) -> list[str]:
-        held = [blob.name for blob in self._store.list(KEYS)]
-        return [name for name, _ in ring_problems(self._store, held)]
-
-    def _mend_ring(self, name: str) -> bool:
-        """A key ring is there twice."""
-        twin = name[:-1] + ("b" if name.endswith("a") else "a")
-        stored, _ = self._read(twin)
-        _, tag = self._read(name)
-        if stored is None or twin in self._bad_rings():
-            return False
-        if not self.report.dry_run and not self._put(name, stored, tag):
-            return False
-        self.report.repaired.append(Repaired(name, TWIN))
-        return True
-
-    def mend(self, name: str) -> bool:
-        """Make sure that an object is sound; False if it is not and nothing helps."""
-        stored, tag = self._read(name)
-        if stored is not None and is_sound(name, stored):
-            return True
-        again, tag = self._read(name)
-        if again is not None and is_sound(name, again):
-            self.report.repaired.append(Repaired(name, FOUND_AGAIN))
-            return True
-        made, by = self._made(name, again)
-        if made is None:
-            return False
-        if not self.report.dry_run and not self._put(name, made, tag):
-            now, _ = self._read(name)
-            return now is not None and is_sound(name, now)
-        self.report.repaired.append(Repaired(name, by))
-        return True
-
-    def _put(self, name: str, made: bytes, tag: str | None) -> bool:
-        """Put an object back where nobody changed it meanwhile; False if somebody did, or a lock forbids it."""
-        try:
-            self._store.replace(name, made, tag)
-        except (Conflict, Denied):
-            return False
-        return True
-
-    def _read(self, name: str) -> tuple[bytes | None, str | None]:
-        try:
-            return self._store.get_tagged(name)
-        except NotFound:
-            return None, None
-
-    def _made(self, name: str, stored: bytes | None) -> tuple[bytes | None, str]:
-        if stored is not None:
-            end = TRAILER_BYTES if name.startswith(PACKS) else 0
-            proof = partial(is_sound, name) if is_named_by_hash(name) else None
-            made = repaired(stored, end, proof)
-            if made is not None:
-                return made, PARITY
-        if name.startswith(CELLS):
-            return None, ""  # another repository may have an older one
-        for other in self._others:
-            try:
-                found = other.get(name)
-            except NotFound:
-                continue
-            if is_sound(name, found) and (is_named_by_hash(name) or self._opens(name, found)):
-                return found, COPY
-        return None, ""
 
 
 def mend_small_objects(

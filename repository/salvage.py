@@ -45,9 +45,10 @@ from repository.layout import (
     point_name,
     run_name,
 )
+from repository.mending import RepairReport
 from repository.packcheck import PackCheck
 from repository.points import Damaged, in_order, read_points
-from repository.repair import RepairReport, mark_damaged, mend_small_objects
+from repository.repair import mark_damaged, mend_small_objects
 from repository.repository import open_keys, open_on
 from repository.settings import Places
 from repository.state import State, read_cell, read_generation, state_of

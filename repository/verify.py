@@ -7,11 +7,12 @@ scrub      and the stored bytes of every object are those its name says (needs n
 read       and every chunk decodes to its id, every catalog and checkpoint is whole, every part has all its chunks
 drill      and a sample of the items, or all, is read and parsed as what it is
 
-Nothing is changed. Problems are values: the check goes on and names every affected restore point and item. With `Rolling` it
-looks into those packs alone whose turn it is.
+Nothing is changed. Problems are values: the check goes on and names every affected restore point and item, and what brings it
+back, if this repository itself can. With `Rolling` it looks into those packs alone whose turn it is.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,12 +22,11 @@ from cext import runs
 from engine.catalog import catalog_tables, decode_parts
 from engine.collection import point_id
 from engine.errors import BackupError, Corruption, NotFound, Unsupported, UsageError
-from engine.ids import CHUNK_ID_BYTES, ObjectId, WriterId
+from engine.ids import WriterId
 from engine.manifest import CatalogPart, EntryRef, part_from
 from engine.pack import Directory
 from engine.parity import unprotected
 from engine.parts import Part
-from engine.seal import ObjectClass
 from repository import ambient
 from repository.blobstore.ahead import workers
 from repository.blobstore.protocol import BlobInfo
@@ -56,6 +56,7 @@ from repository.layout import (
 from repository.ledger import LEVELS, Ledger, Level, Rolling
 from repository.packcheck import PackCheck, PackFindings
 from repository.points import Damaged
+from repository.remains import Fate, Remains
 from repository.scrub import intact
 from repository.state import missing_generations
 
@@ -65,17 +66,26 @@ if TYPE_CHECKING:
 PROBLEMS_MAX = 10_000
 ROWS_AT_ONCE = 4096
 ITEMS_NAMED_MAX = 20
+REPAIR = "strongroom repo verify --repair"
+SALVAGE = "strongroom repo salvage --force"
+COLLECT = "strongroom repo collect"
 
 Progress = Callable[[int, int, int], None]  # packs done, packs in all, bytes read so far
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: the object's name, the error code, a line for people."""
+    """
+    One finding: the object's name, the error code, a line for people.
+
+    Attributes:
+        remedy: the command that makes it good with nothing but what is stored here; empty if none does.
+    """
 
     name: str
     code: str
     detail: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,9 @@ class Lost:
     What of one entry cannot be read.
 
     Attributes:
-        points: ids of the restore points that have it. items: names of the items, unless all of them are lost.
+        points: ids of the restore points that have it. items: names of the items, unless it is all of them.
+        remedy: the command that brings it back with nothing but what is stored here; empty if none does, and only a copy of
+            the repository can, or the next backup of what its source still has.
     """
 
     object: str
@@ -93,13 +105,17 @@ class Lost:
     points: tuple[str, ...]
     why: str
     items: tuple[str, ...] = ()
+    remedy: str = ""
 
     def __str__(self) -> str:
         named = ", ".join(self.items[:ITEMS_NAMED_MAX])
         more = "" if len(self.items) <= ITEMS_NAMED_MAX else ", ..."
         points = f" (restore points {', '.join(self.points)})" if self.points else ""
         names = f": {named}{more}" if named else ""
-        return f"{self.object}/{self.workload} of {self.created_at}{points}: {self.why}{names}"
+        remedy = f" (`{self.remedy}` brings it back)" if self.remedy else ""
+        return (
+            f"{self.object}/{self.workload} of {self.created_at}{points}: {self.why}{remedy}{names}"
+        )
 
 
 @dataclass(slots=True)
@@ -110,8 +126,9 @@ class VerifyReport:
     Attributes:
         packs_looked_into: fewer than `packs` in a rolling check. oldest: the earliest time (RFC 3339) at which a pack was last
             found sound at this level; empty if one never was.
-        lost: entries of which something cannot be read. points_affected: ids of the restore points that are not whole.
-        affected: both in lines for people.
+        lost: entries of which something cannot be read; of one of which only a part comes back, each part by itself.
+        points_affected: ids of the restore points that are not whole. points_lost: those among them that nothing stored
+            here makes whole again. affected: all this in lines for people.
     """
 
     level: Level
@@ -127,6 +144,7 @@ class VerifyReport:
     problems: list[Problem] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     points_affected: list[str] = field(default_factory=list)
+    points_lost: list[str] = field(default_factory=list)
     affected: list[str] = field(default_factory=list)
     drill: DrillReport | None = None
 
@@ -135,10 +153,10 @@ class VerifyReport:
         """No problem found."""
         return not self.problems and (self.drill is None or self.drill.ok)
 
-    def add(self, name: str, error: BackupError) -> None:
+    def add(self, name: str, error: BackupError, remedy: str = "") -> None:
         """Keep a finding; beyond PROBLEMS_MAX only the first ones are kept."""
         if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(Problem(name, error.code, error.message))
+            self.problems.append(Problem(name, error.code, error.message, remedy))
 
 
 def verify(
@@ -166,10 +184,10 @@ class _Verifier:
         self._progress = progress
         self._report = VerifyReport(level)
         self._whole_parts: dict[str, bool] = {}  # by the references of a catalog part
-        self._bad_chunks: dict[ObjectId, set[bytes]] = {}  # by the pack in which they are damaged
-        self._bad_packs: set[ObjectId] = set()
+        self._lost_writers: dict[str, int] = {}
         self._points_of: dict[EntryRef, list[str]] = {}
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
+        self._remains = Remains(repository, frozenset(self._sizes))
 
     def _reaches(self, level: Level) -> bool:
         return self._depth >= LEVELS.index(level)
@@ -177,6 +195,7 @@ class _Verifier:
     def run(self, rolling: Rolling | None, *, everything: bool) -> VerifyReport:
         repository, report = self._repository, self._report
         report.objects = len(self._sizes)
+        self._lost_writers = self._repository.lost_cells(self._sizes)
         self._named_objects()
         packs = self._packs()
         if self._reaches("directory"):
@@ -187,6 +206,7 @@ class _Verifier:
         self._points()
         self._entries()
         self._lost_cells()
+        self._remedies()
         if self._reaches("drill"):
             report.drill = drill(repository, repository.entries.newest(), everything=everything)
         report.packs = len(packs)
@@ -216,7 +236,7 @@ class _Verifier:
                 f"of the generations {gap[0]} to {gap[-1]} none is there: `strongroom repo collect` closes the gap",
                 code="generation-missing",
             )
-            self._report.add(generation_name(gap[0]), error)
+            self._report.add(generation_name(gap[0]), error, COLLECT)
         held = [name for name in self._sizes if name.startswith(KEYS)]
         for name, error in ring_problems(self._repository.store, held):
             self._report.add(name, error)
@@ -253,9 +273,9 @@ class _Verifier:
                 if name not in self._repository.state.damaged:
                     missing = NotFound("it is named and missing", code="pack-missing")
                     self._report.add(name, missing)
-                self._bad_packs.add(parse_pack_name(name)[1])
-        if not self._reaches("read"):
-            self._bad_packs |= {parse_pack_name(name)[1] for name in self._repository.state.damaged}
+                self._remains.suspect(parse_pack_name(name)[1])
+        for name in self._repository.state.damaged:
+            self._remains.suspect(parse_pack_name(name)[1])
         held = {name for name in self._sizes if name.startswith(PACKS)}
         self._report.unreferenced += len(held - set(packs))
         return {name: count for name, count in packs.items() if name in held}
@@ -295,19 +315,17 @@ class _Verifier:
         for error in findings.errors if not known else ():
             self._report.add(findings.name, error)
         _, pack = parse_pack_name(findings.name)
-        if findings.directory is None:
-            self._bad_packs.add(pack)
-        elif self._listed(pack, findings.directory) < expected:
+        if findings.errors:
+            self._remains.suspect(pack, runs.gather_ids(b"".join(findings.damaged_refs)))
+        if findings.directory is not None and self._listed(pack, findings.directory) < expected:
             error = NotFound(
                 "its directory lacks chunks that the index names", code="directory-corrupt"
             )
             self._report.add(findings.name, error)
-            self._bad_packs.add(pack)
-        for refs in findings.damaged_refs:
-            self._bad_chunks.setdefault(pack, set()).update(_ids(runs.gather_ids(refs)))
+            self._remains.suspect(pack)
         return len(self._report.problems) == before and not findings.errors
 
-    def _listed(self, pack: ObjectId, directory: Directory) -> int:
+    def _listed(self, pack: str, directory: Directory) -> int:
         """How many chunks of a directory the index looks for in this pack."""
         refs = b"".join(frame.refs for frame in directory.frames)
         found = self._repository.index.find(runs.gather_ids(refs))
@@ -325,33 +343,71 @@ class _Verifier:
                 self._hash(name)
 
     def _entries(self) -> None:
-        points = set(self._report.points_affected)
+        points, beyond = set(self._report.points_affected), set(self._report.points_lost)
         for entry in self._repository.entries:
             self._report.entries += 1
-            form, having = entry.form, tuple(sorted(self._points_of.get(entry.ref, ())))
-            if (broken := self._broken(entry)) is not None:
-                why, items = broken
+            having = tuple(sorted(self._points_of.get(entry.ref, ())))
+            broken = self._broken(entry)
+            for lost in broken:
                 points.update(having)
-            elif form.checkpoint is not None and self._missing([part_from(form.checkpoint)]):
-                # every item is there; only the next backup has more to do
-                why, items, having = "its checkpoint is damaged, its items are not", (), ()
-            else:
-                continue
-            lost = Lost(form.object.name, form.workload, entry.created_at, having, why, items)
-            self._report.lost.append(lost)
-        self._report.points_affected = sorted(points)
-        if self._report.lost:
-            told = {problem.name for problem in self._report.problems}
-            for name in sorted(self._repository.state.damaged - told):
-                marked = NotFound("it could not be repaired", code="pack-corrupt")
-                self._report.add(name, marked)
+                beyond.update(() if lost.remedy else having)
+            checkpoint = entry.form.checkpoint
+            if not broken and checkpoint is not None:
+                fate = self._fate([part_from(checkpoint)])
+                if fate:  # every item is there; only the next backup has more to do
+                    why = "its checkpoint is damaged, its items are not"
+                    broken = [self._lost(entry, why, fate, points=())]
+            self._report.lost += broken
+        self._report.points_affected, self._report.points_lost = sorted(points), sorted(beyond)
+        told = {problem.name for problem in self._report.problems}
+        for name in sorted(self._repository.state.damaged & self._remains.lossy - told):
+            marked = NotFound("it could not be repaired", code="pack-corrupt")
+            self._report.add(name, marked)
+
+    def _lost(
+        self,
+        entry: Entry,
+        why: str,
+        fate: Fate,
+        items: Sequence[bytes] = (),
+        points: Sequence[str] | None = None,
+    ) -> Lost:
+        form = entry.form
+        having = sorted(self._points_of.get(entry.ref, ())) if points is None else points
+        remedy = REPAIR if fate is Fate.REPAIRABLE else ""
+        names = tuple(name.decode(errors="replace") for name in items)
+        return Lost(
+            form.object.name, form.workload, entry.created_at, tuple(having), why, names, remedy
+        )
+
+    def _remedies(self) -> None:
+        """Say of each problem what makes it good, where that is in the repository itself."""
+        for number, problem in enumerate(self._report.problems):
+            remedy = problem.remedy or (REPAIR if self._is_repairable(problem.name) else "")
+            self._report.problems[number] = dataclasses.replace(problem, remedy=remedy)
+
+    def _manifest_remedy(self, manifest: str) -> str:
+        """What brings back the entries of a manifest that cannot be read, or that nothing names."""
+        if self._is_repairable(manifest_name(manifest)):
+            return REPAIR
+        is_unnamed = manifest not in self._repository.state.manifests
+        is_stored = manifest_name(manifest) in self._sizes
+        return SALVAGE if self._lost_writers and is_unnamed and is_stored else ""
+
+    def _is_repairable(self, name: str) -> bool:
+        """Runs are made again from packs; key rings are there twice; all else comes back by parity alone."""
+        if name.startswith(RUNS):
+            return name.removeprefix(RUNS) in self._repository.state.runs
+        if name.startswith(KEYS):
+            return True  # of two copies the other one has opened the repository
+        return name in self._sizes and self._remains.mendable(name)
 
     def _lost_cells(self) -> None:
         """A cell that is gone takes along what was committed in it: entries and points that nothing else names."""
         repository, state = self._repository, self._repository.state
-        lost = repository.lost_cells(self._sizes)
+        lost = self._lost_writers
         for writer, turn in lost.items():
-            self._report.add(cell_name(WriterId(writer)), lost_cell(writer, turn))
+            self._report.add(cell_name(WriterId(writer)), lost_cell(writer, turn), SALVAGE)
         if not lost:
             return
         gone = {*state.generation.condemned, *state.generation.dead}
@@ -361,7 +417,7 @@ class _Verifier:
         points = [name.removeprefix(POINTS) for name in names if name.startswith(POINTS)]
         for point in repository.read_points(points, {}).values():
             self._report.affected.append(f"restore point {point.id}: a lost cell named it")
-            self._report.points_affected.append(point.id)
+            self._report.points_affected.append(point.id)  # a salvage names it again
             for item in point.entries:
                 points_of.setdefault(item.entry, []).append(point.id)
         for name in names:
@@ -385,39 +441,42 @@ class _Verifier:
                     form.created_at,
                     having,
                     f"the lost cell of {form.writer} named it",
+                    remedy=SALVAGE,
                 )
                 self._report.lost.append(lost)
 
-    def _broken(self, entry: Entry) -> tuple[str, tuple[str, ...]] | None:
-        """Why an entry cannot be read in full, with the items that are lost, or None."""
+    def _broken(self, entry: Entry) -> list[Lost]:
+        """What of an entry's items cannot be read."""
         form = entry.form
-        if self._missing([part_from(part.part) for part in form.catalog]):
-            return "its catalog is damaged", ()
-        lost: list[bytes] = []
-        if self._reaches("read") or self._has_bad or self._repository.lost_runs:
+        fate = self._fate([part_from(part.part) for part in form.catalog])
+        if fate:
+            return [self._lost(entry, "its catalog is damaged", fate)]
+        rows: dict[Fate, list[bytes]] = {}
+        if self._reaches("read") or not self._remains.is_whole:
             try:
                 if not all(map(self._is_whole, form.catalog)):
-                    lost = self._lost_rows(self._repository.catalog(entry))
+                    rows = self._damaged_rows(self._repository.catalog(entry))
             except BackupError as error:
                 self._report.add(manifest_name(entry.ref.manifest), error)
-                return "its catalog cannot be read", ()
-        if lost:
-            names = tuple(name.decode(errors="replace") for name in lost)
-            return f"{len(lost)} items are damaged", names
-        return None
+                return [self._lost(entry, "its catalog cannot be read", Fate.LOST)]
+        return [
+            self._lost(entry, f"{len(names)} items are damaged", fate, names)
+            for fate, names in sorted(rows.items(), reverse=True)
+        ]
 
-    def _lost_rows(self, catalog: Catalog) -> list[bytes]:
-        """Names of the rows with a part that lacks a chunk."""
-        lost = []
+    def _damaged_rows(self, catalog: Catalog) -> dict[Fate, list[bytes]]:
+        """Names of the rows with a part that cannot be read, by what becomes of them."""
+        damaged: dict[Fate, list[bytes]] = {}
         for table in catalog.live():
             for batch in table.select(["name", "parts"]).to_batches(max_chunksize=ROWS_AT_ONCE):
                 names, packed = (column.to_pylist() for column in batch.columns)
                 rows = [decode_parts(parts) for parts in packed]
-                if self._missing([part for parts in rows for part in parts]):
-                    lost += [
-                        n for n, parts in zip(names, rows, strict=True) if self._missing(parts)
-                    ]
-        return lost
+                if not self._fate([part for parts in rows for part in parts]):
+                    continue
+                for name, parts in zip(names, rows, strict=True):
+                    if fate := self._fate(parts):
+                        damaged.setdefault(fate, []).append(name)
+        return damaged
 
     def _is_whole(self, part: CatalogPart) -> bool:
         """
@@ -429,7 +488,9 @@ class _Verifier:
         if key not in self._whole_parts:
             data = self._repository.reader.read_all(part_from(part.part))
             self._whole_parts[key] = all(
-                self._holds(b"".join(p.chunks for packed in column for p in decode_parts(packed)))
+                not self._remains.fate(
+                    b"".join(p.chunks for packed in column for p in decode_parts(packed))
+                )
                 for table in catalog_tables(data, ["parts"])
                 for column in (
                     batch.column(0).to_pylist()
@@ -438,42 +499,15 @@ class _Verifier:
             )
         return self._whole_parts[key]
 
-    def _missing(self, parts: Sequence[Part]) -> bool:
-        """Whether a chunk of these parts is lost; a finding if no run has it."""
+    def _fate(self, parts: Sequence[Part]) -> Fate:
+        """The worst fate among the chunks of these parts; a finding if no run has one."""
         refs = b"".join(part.chunks for part in parts)
-        if self._holds(refs):
-            return False
-        ids = runs.gather_ids(refs)
-        for number in self._repository.index.absent(ids, None)[:1]:
-            at = number * CHUNK_ID_BYTES
+        fate = self._remains.fate(refs)
+        if fate and (absent := self._remains.absent(runs.gather_ids(refs))):
             error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
-            self._report.add(f"chunk {ids[at : at + 8].hex()}", error)
-        return True
-
-    def _holds(self, refs: bytes) -> bool:
-        """Whether every chunk referred to is there and sound."""
-        ids = runs.gather_ids(refs)
-        found = self._repository.index.find(ids, self._is_good if self._has_bad else None)
-        handles = set(found.frames)
-        if NOT_FOUND in handles:
-            return False
-        packs = {handle: found.place(handle).pack for handle in handles} if self._has_bad else {}
-        if not self._bad_packs.isdisjoint(packs.values()):
-            return False
-        if self._bad_chunks.keys().isdisjoint(packs.values()):
-            return True
-        return not any(
-            ids[32 * number : 32 * number + 32] in self._bad_chunks.get(packs[handle], ())
-            for number, handle in enumerate(found.frames)
-        )
-
-    @property
-    def _has_bad(self) -> bool:
-        return bool(self._bad_packs or self._bad_chunks)
-
-    def _is_good(self, object_class: ObjectClass, pack: ObjectId) -> bool:
-        """Of a chunk in several packs the one in a good pack counts."""
-        return pack not in self._bad_packs and pack not in self._bad_chunks
+            remedy = REPAIR if fate is Fate.REPAIRABLE else ""
+            self._report.add(f"chunk {absent[:8].hex()}", error, remedy)
+        return fate
 
     def _points(self) -> None:
         """Restore points open, and their entries are live."""
@@ -481,22 +515,22 @@ class _Verifier:
         damaged: Damaged = {}
         points = repository.read_points(repository.state.points, damaged)
         self._report.points = len(points) + len(damaged)
+        remedies = {name: REPAIR if self._is_repairable(name) else "" for name in damaged}
         for name, point in points.items():
-            try:
-                for entry in point.entries:
-                    self._points_of.setdefault(entry.entry, []).append(point.id)
-                for entry in point.entries:
-                    repository.entries.get(entry.entry)
-            except BackupError as error:
-                damaged[point_name(name)] = error
+            for item in point.entries:
+                self._points_of.setdefault(item.entry, []).append(point.id)
+            for item in point.entries:
+                try:
+                    repository.entries.get(item.entry)
+                except BackupError as error:
+                    remedy = self._manifest_remedy(item.entry.manifest)
+                    if point_name(name) not in damaged or not remedy:
+                        damaged[point_name(name)], remedies[point_name(name)] = error, remedy
         for name, why in damaged.items():
-            self._report.add(name, why)
+            self._report.add(name, why, remedies[name])
             self._report.affected.append(f"restore point {name.removeprefix(POINTS)}")
             self._report.points_affected.append(point_id(name.removeprefix(POINTS)))
+            if not remedies[name]:
+                self._report.points_lost.append(point_id(name.removeprefix(POINTS)))
         held = {name for name in self._sizes if name.startswith(POINTS)}
         self._report.unreferenced += len(held - {point_name(p) for p in repository.state.points})
-
-
-def _ids(joined: bytes) -> set[bytes]:
-    """Chunk ids, given joined."""
-    return {joined[at : at + CHUNK_ID_BYTES] for at in range(0, len(joined), CHUNK_ID_BYTES)}

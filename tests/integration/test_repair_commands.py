@@ -75,6 +75,22 @@ def test_a_copy_and_the_source_help(
     assert snapshot(tmp_path / "out") == snapshot(filled)
 
 
+def test_what_a_repair_brings_back_is_told_apart(
+    filled: Path, repo: Path, command: CommandLine
+) -> None:
+    """A machine without a cache, a lost index run and a flipped byte: every finding names the repair; then all is well."""
+    (run,), (pack,) = objects(repo, "run"), objects(repo, "pack/d")
+    run.unlink()
+    flip(pack, 200)
+    shutil.rmtree(command.cache_dir)
+    answer = command("repo", "verify", repo, "--json")
+    assert answer.code == 1
+    assert {p["remedy"] for p in answer.document["problems"]} == {"strongroom repo verify --repair"}
+    assert answer.document["points_affected"]
+    assert answer.document["points_lost"] == []
+    assert command("repo", "verify", repo, "--repair").code == 0
+
+
 def test_a_lost_catalog_is_written_anew(
     filled: Path, repo: Path, command: CommandLine, tmp_path: Path
 ) -> None:

@@ -393,7 +393,10 @@ class Writer:
         place = world.writers.index(self.cell)
         held = world.cell(state.cells[place])
         if held is not None and state.cells[place] == now.cell:
-            state = swap(state, place, world.forms.number(protocol.close(held)))
+            closed = msgspec.structs.replace(
+                held, state="closed"
+            )  # nothing in the product does it yet
+            state = swap(state, place, world.forms.number(closed))
         yield self._to(world, state, At("end"), "leaves for ever")
 
     def _give_up(self, world: World, state: State, now: At, why: str, refused: int = 0) -> Step:

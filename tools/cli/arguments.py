@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import NotFound, UsageError
+from engine.errors import Corruption, NotFound, UsageError
 from tools.cli.opening import KeyFile, ServiceAddress
 from tools.cli.opening import credential as other_credential
 
@@ -115,6 +115,7 @@ def opened(
     *,
     soon: str = "",
     as_of: str | None = None,
+    damaged: bool = False,
 ) -> "Repository":
     """
     The repository that the shared options name.
@@ -122,17 +123,24 @@ def opened(
     Args:
         soon: a module that the command needs next; it is loaded while the key is derived.
         as_of: a time: the repository as it was then.
+        damaged: open it, to look at, though index runs are lost.
     """
-    from repository import open_repository
     from repository.blobstore.addresses import open_store
+    from repository.repository import open_on
 
     if as_of is not None:
         return _opened_past(repo, passphrase_file, places(cache_dir, state_dir), as_of)
-    open_store(repo)  # before the passphrase is asked for
+    store = open_store(repo)  # before the passphrase is asked for
     secret = credential(passphrase_file)
     if soon:
         threading.Thread(target=importlib.import_module, args=(soon,)).start()
-    return open_repository(repo, secret, places(cache_dir, state_dir))
+    held = places(cache_dir, state_dir)
+    try:
+        return open_on(store, secret, held)
+    except Corruption:
+        if not damaged:
+            raise
+    return open_on(store, secret, held, lenient=True)
 
 
 def _opened_past(

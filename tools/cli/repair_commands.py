@@ -21,7 +21,7 @@ from tools.cli.output import (
 
 if TYPE_CHECKING:
     from repository.ledger import Level, Rolling
-    from repository.repair import RepairReport
+    from repository.mending import RepairReport
     from repository.salvage import SalvageReport
     from repository.scrub import ScrubReport
     from repository.verify import VerifyReport
@@ -68,7 +68,13 @@ def verify(
         return _scrub(repo, rolling, state_dir, json=json)
     with (
         arguments.opened(
-            repo, passphrase_file, cache_dir, state_dir, soon="repository.verify", as_of=as_of
+            repo,
+            passphrase_file,
+            cache_dir,
+            state_dir,
+            soon="repository.verify",
+            as_of=as_of,
+            damaged=True,
         ) as opened,
         progress_bar("verifying", quiet=json) as bar,
     ):
@@ -164,11 +170,14 @@ def _tell_age(packs: int, looked_into: int, oldest: str | None, level: str) -> N
 
 def _tell_verified(report: "VerifyReport") -> None:
     for problem in report.problems:
-        complain(f"{problem.name}: {problem.detail} ({problem.code})")
+        remedy = f"; `{problem.remedy}` makes it good" if problem.remedy else ""
+        complain(f"{problem.name}: {problem.detail} ({problem.code}){remedy}")
     for affected in report.affected:
         complain(f"affected: {affected}")
     if report.points_affected:
         complain(f"restore points that are not whole: {', '.join(report.points_affected)}")
+        lost = ", ".join(report.points_lost) or "none"
+        complain(f"... and that nothing stored here makes whole again: {lost}")
     if report.drill is not None:
         for kind, done in sorted(report.drill.kinds.items()):
             failed = f", {done.failed} FAILED" if done.failed else ""

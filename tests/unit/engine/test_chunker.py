@@ -1,7 +1,6 @@
 """Properties of content-defined cuts."""
 
 import random
-import struct
 from array import array
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cext import digest
-from engine.chunker import ChunkerParams, cut_spans, keyed_table, table_words
+from engine.chunker import ChunkerParams, cut_spans, keyed_table
 from engine.errors import UsageError
 from engine.limits import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_NORMAL
 
@@ -108,9 +107,3 @@ def test_sizes_out_of_order_are_refused(sizes: tuple[int, int, int]) -> None:
     """Window <= min < normal (a power of two) < max <= 256 KiB, or UsageError."""
     with pytest.raises(UsageError):
         ChunkerParams(keyed_table(KEY), *sizes)
-
-
-def test_the_table_is_little_endian() -> None:
-    """The table's numbers are its bytes read low byte first."""
-    table = keyed_table(KEY)
-    assert table_words(table)[1] == struct.unpack_from("<I", table, 4)[0]

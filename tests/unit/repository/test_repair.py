@@ -9,15 +9,8 @@ from engine.errors import BackupError, Conflict, Corruption, Denied, UsageError
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.layout import DAMAGED
-from repository.repair import (
-    COPY,
-    PARITY,
-    TWIN,
-    Mender,
-    RepairReport,
-    mend_small_objects,
-    verify_and_repair,
-)
+from repository.mending import COPY, PARITY, TWIN, Mender, RepairReport
+from repository.repair import mend_small_objects, verify_and_repair
 from repository.repository import initialize, open_on
 from tests.fixtures.faults import FaultStore
 from tests.fixtures.formats import attachment, mail
