@@ -101,7 +101,40 @@ def write_account(services: Services, document: JoinDocument) -> None:
         "password": document.nats_password,
         "permissions": permissions(document.proxy, document.pool),
     }
-    path = _account_file(services, document.proxy)
+    _write_account(_account_file(services, document.proxy), account)
+
+
+def outdated_account(users_dir: Path, proxy: str, pool: str) -> dict[str, Any] | None:
+    """
+    The account that a proxy should have, where the one it has carries other rights: those of the program that let it join.
+
+    None: its rights are those of this program, or it has no account here.
+    """
+    try:
+        account = json.loads((users_dir / f"{proxy}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    rights = permissions(proxy, pool)
+    if not isinstance(account, dict) or account.get("permissions") == rights:
+        return None
+    return {**account, "permissions": rights}
+
+
+async def renew_accounts(services: Services) -> list[str]:
+    """Give proxies that joined under an earlier program the rights of this one; their ids."""
+    if not services.settings.nats_users_dir:
+        return []
+    renewed = []
+    for row in await services.database.rows("proxies.all"):
+        folder = Path(services.settings.nats_users_dir)
+        account = outdated_account(folder, row["id"], row["pool"])
+        if account is not None:
+            _write_account(_account_file(services, row["id"]), account)
+            renewed.append(row["id"])
+    return renewed
+
+
+def _write_account(path: Path, account: dict[str, Any]) -> None:
     draft = path.with_suffix(".draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(account, file)

@@ -32,6 +32,7 @@ from server.certificates import Authority
 from server.database.connector import Connector
 from server.database.migrations import migrate
 from server.identifiers import new_id
+from server.joining import renew_accounts
 from server.passwords import Passwords
 from server.sealing import SecretBox
 from server.services import Services, Signal
@@ -165,6 +166,8 @@ async def run(settings: ServerSettings, stop: asyncio.Event) -> None:
     stopping = asyncio.Event()
     async with opened_services(settings, stopping) as services:
         await prepare(services)
+        for proxy in await renew_accounts(services):
+            log.info("proxy %s has the rights of this program now", proxy)
         web = _web_server(services, web_certificate(services))
         async with asyncio.TaskGroup() as group:
             loops = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from proxy.contract import InternalError, Unsupported
-from server.database.connector import Connector
+from server.database.connector import Connector, Database
 
 LOCK = 0x57_52_00_01
 
@@ -36,6 +36,13 @@ def migrations() -> list[Migration]:
     if [m.version for m in found] != list(range(1, len(found) + 1)):
         raise InternalError("Schema files are not numbered without gaps.")
     return found
+
+
+async def present_version(database: Database) -> int:
+    """Version of the schema that a database has, 0 before the first start. Writes nothing."""
+    if not await database.value("schema.has_version_table"):
+        return 0
+    return int(await database.value("schema.version") or 0)
 
 
 async def migrate(connector: Connector) -> int:

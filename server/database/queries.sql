@@ -11,6 +11,10 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- name: schema.has_version_table
+-- Whether the database was ever used.
+SELECT to_regclass('schema_version') IS NOT NULL;
+
 -- name: schema.version
 -- Newest schema file that was applied.
 SELECT max(version) FROM schema_version;
@@ -108,6 +112,10 @@ INSERT INTO proxies (id, pool, public_key) VALUES (:id, :pool, :public_key) RETU
 -- Those that belong to the installation.
 SELECT * FROM proxies WHERE id > :after AND removed_at IS NULL ORDER BY id LIMIT :count;
 
+-- name: proxies.all
+-- All that belong to the installation.
+SELECT id, pool FROM proxies WHERE removed_at IS NULL ORDER BY id;
+
 -- name: proxies.get
 -- A proxy that belongs to the installation.
 SELECT * FROM proxies WHERE id = :id AND removed_at IS NULL;
@@ -124,6 +132,10 @@ VALUES (:id, :name, :url, :pool, :secret) RETURNING *;
 -- name: repositories.page
 -- All, in the order they were made.
 SELECT * FROM repositories WHERE id > :after ORDER BY id LIMIT :count;
+
+-- name: repositories.all
+-- Addresses of every repository.
+SELECT url FROM repositories ORDER BY id;
 
 -- name: repositories.get
 -- One repository.

@@ -54,13 +54,13 @@ async def _session_with_outage(
 ) -> None:
     async with plane.worker(work):
         session = await plane.start(await plane.make_job(["ann", "bob"]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(work.reported) < 2 or min(work.reported.values()) < 3:
                 await asyncio.sleep(0.01)
         server.kill()
         await asyncio.sleep(1.0)
         await ready(server)
-        row = await plane.ended(session, 45)
+        row = await plane.ended(session, 90)
     assert row["state"] == "success"
     tasks = {t["id"]: t for t in await plane.tasks(session) if t["kind"] == "backup"}
     assert work.reported == dict.fromkeys(tasks, COMMITS)
@@ -117,7 +117,7 @@ async def test_a_session_may_begin_while_the_bus_is_away(tmp_path: Path, databas
             assert (await plane.tasks(session))[0]["publications"] == 0
             await Restart(nats)(process)
             async with plane.worker(SteadyWork()):
-                assert (await plane.ended(session, 45))["state"] == "success"
+                assert (await plane.ended(session, 90))["state"] == "success"
 
 
 def test_the_private_servers_are_private(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ async def test_a_proxy_does_its_work_with_its_own_account(tmp_path: Path, databa
             process.process.send_signal(signal.SIGHUP)
             async with ProxyBus.opened(document) as bus:
                 session = await plane.start(await plane.make_job(["ann"]))
-                messages = await (await bus.leases("backup")).fetch(1, timeout=5)
+                messages = await (await bus.leases("backup")).fetch(1, timeout=60)
                 await messages[0].in_progress()
                 job = (await plane.tasks(session))[0]["body"]
                 plain = await bus.secrets(job["organization"], job["repository"])
@@ -109,7 +109,7 @@ async def test_a_proxy_may_do_nothing_else(tmp_path: Path, database: str) -> Non
             # The client library tells errors in small letters.
             expected = sorted(word.lower() for word in subjects + patterns)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while len(refused) < len(expected):
                         await asyncio.sleep(0.01)
             await client.flush()

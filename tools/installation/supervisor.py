@@ -293,7 +293,8 @@ async def _force(kill: asyncio.Event, children: list[Child]) -> None:
         await child.stop(now=True)
 
 
-def _socket_folder() -> Path:
+def socket_folder() -> Path:
+    """A new folder for PostgreSQL's socket, whose name is short enough; the caller removes it."""
     wanted = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     usable = len(wanted) < SOCKET_PATH_MAX and os.access(wanted, os.W_OK)
     return Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX, dir=wanted if usable else "/tmp"))  # noqa: S108
@@ -323,7 +324,7 @@ async def run_installation(
             stop = asyncio.Event()
             _listen_to_signals(stop, kill, stack)
         layout.remove_left_sockets()
-        sockets = _socket_folder()
+        sockets = socket_folder()
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
         await Supervisor(options, layout, sockets).run(ready, stop, kill)
 

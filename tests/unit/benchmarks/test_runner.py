@@ -90,8 +90,8 @@ def test_a_failing_command_says_why(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_memory_of_child_processes_counts(tmp_path: Path) -> None:
     """The peak is the sum of a process and its children while they live."""
-    hold = f"import time; kept = b'x' * {40 << 20}; time.sleep(0.6)"
+    hold = f"import time; kept = b'x' * {40 << 20}; time.sleep(2)"
     both = f"import subprocess, sys; kept = b'x' * {40 << 20}; subprocess.run([sys.executable, '-c', {hold!r}])"
     figures = measured([sys.executable, "-c", both], {}, tmp_path)
     assert 80 < figures.peak_mb < 160
-    assert figures.wall_s > 0.6
+    assert figures.wall_s > 2

@@ -41,7 +41,7 @@ def test_results_come_in_order_and_errors_at_their_item(make: Callable[[], Memor
 
 def test_a_far_store_is_asked_side_by_side() -> None:
     """Four calls wait for each other, so four run at once."""
-    meet = threading.Barrier(4, timeout=10)
+    meet = threading.Barrier(4, timeout=60)
     results = [take() for _, take in ahead(FarStore(), lambda _: meet.wait(), range(8))]
     assert sorted(results) == sorted([0, 1, 2, 3] * 2)
 
