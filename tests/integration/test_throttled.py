@@ -4,11 +4,8 @@ Backups and restores under the service's own buckets, on its clock: nobody is to
 The product's clock jumps with the emulator's where it would wait, so what is said of shares holds on any machine.
 """
 
-from collections import defaultdict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -23,8 +20,8 @@ from tests.fixtures.record_truth import differences, record_truth, wipe_records
 from tests.fixtures.records import fill as fill_records
 from tests.unit.proxy.lab import Lab, add_user, mime
 from tools.emulator import Emulator
-from tools.emulator.errors import GraphError
 from tools.emulator.throttle import PROFILES
+from tools.emulator.usage import Usage
 from tools.emulator.waiting import WaitingClock
 
 pytestmark = pytest.mark.slow
@@ -33,47 +30,9 @@ SERVICE = PROFILES["tiny"]  # the real limits by a hundred
 LIMITS = BudgetLimits(mailbox_requests=100, upload_bytes=1_500_000, directory_units=35)
 MESSAGES = 330
 SHARE_MIN = 0.94
-PAUSE_S = 60.0  # between two requests on a mailbox: the bucket was empty
 PORTABLE, FULL = Selection(mail_policy="portable"), Selection(mail_policy="full")
 # What a message made from its parts cannot have again (docs/fidelity.md, "Mail without import").
 PORTABLE_EXCEPTIONS = frozenset({"createdDateTime", "headers", "mime", "bodyPreview"})
-
-
-@dataclass
-class Watch:
-    """When the service let calls on a mailbox through, by its clock, and how many it refused, on any bucket."""
-
-    passed: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    refused: int = 0
-
-    def on(self, emulator: Emulator) -> None:
-        """See every call from now on."""
-        throttle: Any = emulator.services.throttle
-        for bucket in ("mailbox", "files", "identity"):
-            setattr(throttle, bucket, self._watched(emulator, bucket, getattr(throttle, bucket)))
-
-    def _watched(self, emulator: Emulator, bucket: str, admit: Any) -> Any:
-        def watched(*arguments: Any) -> Any:
-            try:
-                answer = admit(*arguments)
-            except GraphError:
-                self.refused += 1
-                raise
-            if bucket == "mailbox":
-                self.passed[arguments[0]].append(emulator.clock.now())
-            return answer
-
-        return watched
-
-    def share(self) -> float:
-        """What was used of all mailboxes' windows, from the first call to the end of the last wait for a window."""
-        used = offered = 0.0
-        for times in self.passed.values():
-            last = max(n for n in range(1, len(times)) if times[n] - times[n - 1] > PAUSE_S)
-            used += last
-            seconds = times[last] - times[0]
-            offered += (SERVICE.mailbox_requests or 0) * seconds / SERVICE.mailbox_window
-        return used / offered
 
 
 class Throttled(Lab):
@@ -81,8 +40,8 @@ class Throttled(Lab):
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         super().__init__(emulator, folder, item_patience_s="60", page_patience_s="60")
-        self.watch = Watch()
-        self.watch.on(emulator)
+        self.usage = Usage()
+        self.usage.watch(emulator)
 
     def clock(self) -> WaitingClock:
         """For one session."""
@@ -95,7 +54,7 @@ class Throttled(Lab):
     def afresh(self) -> None:
         """As if nothing had been asked so far: buckets are full."""
         self.emulator.clock.advance(2 * SERVICE.mailbox_window)
-        self.watch.passed.clear()
+        self.usage.passed.clear()
 
     async def read(
         self, *users: str, selection: Selection, workloads: list[Workload]
@@ -109,10 +68,14 @@ class Throttled(Lab):
         self.afresh()
         return await self.restore(result.point, limits=LIMITS, clock=self.clock())
 
+    def share(self) -> float:
+        """What the session used of the mailboxes' windows."""
+        return self.usage.share(SERVICE.mailbox_requests or 0, SERVICE.mailbox_window)
+
     def assert_kept(self) -> None:
         """The service's rules were kept and nobody had to be told to wait: the limits are known, so nothing is probed."""
         self.assert_no_breach()
-        assert self.watch.refused == 0
+        assert self.usage.refused == 0
 
 
 @pytest_asyncio.fixture
@@ -135,12 +98,12 @@ async def test_one_mailbox_there_and_back(lab: Throttled) -> None:
     before = mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS)
     result = await lab.read(user, selection=PORTABLE, workloads=["mail"])
     assert lab.state(result.point) == lab.expected(user)
-    assert lab.watch.share() >= SHARE_MIN
+    assert lab.share() >= SHARE_MIN
     wipe_mail(lab.tenant, user)
     restored = await lab.write(result)
     assert not restored.warned
     assert not differing(before, mail_truth(lab.tenant, user, without=PORTABLE_EXCEPTIONS))
-    assert lab.watch.share() >= SHARE_MIN
+    assert lab.share() >= SHARE_MIN
     lab.assert_kept()
 
 
@@ -163,7 +126,7 @@ async def test_several_mailboxes_and_all_workloads_there_and_back(lab: Throttled
     for user in users:
         assert not differing(before[user], mail_truth(lab.tenant, user))
         assert not differences(records[user], record_truth(lab.tenant, user, whole))
-    assert len(lab.watch.passed) == len(users)
+    assert len(lab.usage.passed) == len(users)
     assert max(lab.ledger.peaks.values()) <= 4
     lab.assert_kept()
 
@@ -177,8 +140,8 @@ async def test_who_does_not_know_the_limits_learns_them_from_few_refusals(lab: T
         user, workloads=["mail"], selection=PORTABLE, limits=wrong, clock=lab.clock()
     )
     assert lab.state(result.point) == lab.expected(user)
-    windows = len(lab.watch.passed[lab.tenant.user(user).key]) // 100
+    windows = len(lab.usage.passed[lab.tenant.user(user).key]) // 100
     assert windows >= 3
-    assert 0 < lab.watch.refused <= 4 * (windows + 1)  # four calls at once
-    assert result.tasks[0].counters.throttled == lab.watch.refused
+    assert 0 < lab.usage.refused <= 4 * (windows + 1)  # four calls at once
+    assert result.tasks[0].counters.throttled == lab.usage.refused
     lab.assert_no_breach()
