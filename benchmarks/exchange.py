@@ -16,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from benchmarks.conditions import conditions
 from engine.keys import KdfCost
-from proxy.contract import Selection
+from proxy.contract import Selection, Workload
 from proxy.graph.budget import Budget, BudgetLimits, Meter, Scope
 from proxy.graph.client import Call, segment
 from proxy.graph.service import GraphService
@@ -45,11 +46,14 @@ WINDOWS, WINDOW_S, ANSWER_S = 6, 600.0, 0.05
 LATENCIES_S = (0.0, 0.05, 0.15)
 READS = 160
 USER = "archive@huge.onmicrosoft.com"
+RESTORE_ORG = "restore.toml"
 
 Figures = dict[str, float | int]
 
 
-def session(folder: str, name: str, org: str, policy: str) -> Figures:
+def session(
+    folder: str, name: str, org: str, policy: str, workloads: Sequence[Workload] = ("mail",)
+) -> Figures:
     """One session in this process; into a new repository if there is none of that name."""
     path, places = str(Path(folder, name)), Places(Path(folder, "cache"), Path(folder, "state"))
     if not Path(path).exists():
@@ -62,21 +66,26 @@ def session(folder: str, name: str, org: str, policy: str) -> Figures:
                 load_organization(org),
                 repository,
                 selection=selection,
-                workloads=("mail",),
+                workloads=workloads,
                 limits=BudgetLimits(mailbox_requests=UNLIMITED),
             )
         )
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    counters = result.tasks[0].counters
-    items = counters.items_stored + counters.items_unchanged
+    counters = [task.counters for task in result.tasks]
+    stored = sum(one.items_stored for one in counters)
+    items = stored + sum(one.items_unchanged for one in counters)
+    read = {"items": items, "read": stored}
+    return read | figures_of(items, seconds, cpu, sum(one.requests for one in counters))
+
+
+def figures_of(items: int, seconds: float, cpu: float, requests: int) -> Figures:
+    """What is told of every session; `cpu`: processor seconds of this process."""
     return {
-        "items": items,
-        "read": counters.items_stored,
         "seconds": round(seconds, 2),
         "items a second": round(items / seconds),
         "CPU s / 1,000 items": round(1000 * cpu / max(1, items), 3),
-        "requests": counters.requests,
-        "requests / item": round(counters.requests / max(1, items), 4),
+        "requests": requests,
+        "requests / item": round(requests / max(1, items), 4),
         "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
@@ -138,7 +147,7 @@ async def reads(org: str) -> dict[str, dict[str, float]]:
             for i in ids
         ]
         for latency_s in LATENCIES_S:
-            _control(control, "set_latency", seconds=latency_s)
+            ask_emulator(control, "set_latency", seconds=latency_s)
             began = time.perf_counter()
             await together(client.get_bytes(call, 1 << 20) for call in calls)
             singly = time.perf_counter() - began
@@ -149,20 +158,19 @@ async def reads(org: str) -> dict[str, dict[str, float]]:
                 "single": round(singly, 2),
                 "batch": round(batched, 2),
             }
-        _control(control, "set_latency", seconds=0)
+        ask_emulator(control, "set_latency", seconds=0)
     return found
 
 
-def _control(control: dict[str, Any], call: str, **arguments: Any) -> None:
-    from urllib.request import Request, urlopen
-
+def ask_emulator(control: dict[str, Any], call: str, **arguments: Any) -> Any:
+    """A control call; `control`: what `control.json` holds."""
     request = Request(
         f"{control['url']}/{call}",
         data=json.dumps(arguments).encode(),
         headers={"Authorization": f"Bearer {control['token']}"},
     )
     with urlopen(request) as answer:
-        answer.read()
+        return json.loads(answer.read() or b"null")
 
 
 @contextmanager
@@ -170,6 +178,7 @@ def emulated(folder: str, messages: int) -> Iterator[str]:
     """An emulator with a mailbox of so many messages; the name of its organization file."""
     org = Path(folder, "org.toml")
     words = ["--recipe", f"huge:{messages}", "--org", str(org), "--data-dir", f"{folder}/emulator"]
+    words += ["--restore-org", f"{folder}/{RESTORE_ORG}"]
     with subprocess.Popen(
         [sys.executable, "-m", "tools.emulator", *words], stdout=subprocess.DEVNULL
     ) as process:
@@ -182,12 +191,31 @@ def emulated(folder: str, messages: int) -> Iterator[str]:
             process.terminate()
 
 
+def huge(messages: int, record: Path | None) -> int:
+    """A mailbox of so many messages: the first backup, and the one that finds it unchanged."""
+    figures: dict[str, Figures] = {}
+    with tempfile.TemporaryDirectory() as folder, emulated(folder, messages) as org:
+        for step in ("full backup, portable", "unchanged, portable"):
+            with get_context("spawn").Pool(1) as pool:
+                figures[step] = pool.apply(session, (folder, "portable", org, "portable"))
+            print(step, figures[step], flush=True)
+    if record:
+        result = {**conditions("exchange"), "sessions": figures}
+        record.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
 def main() -> int:
     """Measure, print, and with --record keep the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument(
+        "--huge", type=int, metavar="N", help="only: a mailbox of N, then unchanged"
+    )
     parser.add_argument("--record", type=Path)
     words = parser.parse_args()
+    if words.huge:
+        return huge(words.huge, words.record)
     steps = (
         ("full backup, portable", "portable", "portable"),
         ("unchanged, portable", "portable", "portable"),

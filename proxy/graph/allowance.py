@@ -14,7 +14,9 @@ __all__ = ["LEASE_S", "Allowance", "Lease", "Moment", "Window"]
 
 LEASE_S = 5.0
 SLICE_SHARE_MAX = 1 / 8  # of a window, so that one lease never starves the others
-WINDOW_SLOTS = 60
+WINDOW_SLOTS = (
+    120  # a slot is given back as a whole, when its end leaves the window: what is lost by that
+)
 ROUNDING = 1e-6  # units
 
 

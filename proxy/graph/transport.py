@@ -102,6 +102,7 @@ class Transport:
             trust_env=False,  # it would also take credentials from .netrc
             max_line_size=HEADER_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
+            middlewares=(_sent_once,),
         )
 
     async def close(self) -> None:
@@ -143,10 +144,7 @@ class Transport:
                 code="graph-no-connection",
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise GraphUnavailable(
-                f"Microsoft 365 did not answer ({type(error).__name__}).",
-                code="graph-no-answer",
-            ) from error
+            raise _no_answer(error) from error
         try:
             yield BodyReader(response)
         finally:
@@ -167,6 +165,28 @@ class Transport:
         async with self.open(method, url, headers, body) as reader:
             data = await reader.read(limit if reader.status < 300 else ERROR_BYTES_MAX)
             return Answer(reader.status, reader.headers, data)
+
+
+async def _sent_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """
+    Give up where aiohttp would send again by itself: GET, PUT and DELETE on a kept connection that broke.
+
+    Whether a request may be executed twice is decided in `retry`, and every attempt is paid for in the budget.
+    """
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent, and aiohttp leaves it at that
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: Exception) -> GraphUnavailable:
+    return GraphUnavailable(
+        f"Microsoft 365 did not answer ({type(error).__name__}).", code="graph-no-answer"
+    )
 
 
 def _tls(ca: str) -> ssl.SSLContext:

@@ -27,6 +27,7 @@ from proxy.contract import (
     Workload,
 )
 from proxy.graph.budget import BudgetLimits
+from proxy.graph.clock import Clock
 from proxy.graph.service import GraphService
 from proxy.graph.settings import OrganizationSettings
 from proxy.keeper import KeptRepository, RepositoryKeeper
@@ -105,6 +106,7 @@ async def backup_organization(
     progress: Progress | None = None,
     version: str = "0",
     limits: BudgetLimits | None = None,
+    clock: Clock | None = None,
 ) -> SessionResult:
     """
     Back up users of an organization and seal a restore point.
@@ -120,7 +122,7 @@ async def backup_organization(
     """
     session = SessionResult(uuid.uuid4().hex, selection or Selection())
     async with (
-        GraphService(organization, version, limits=limits) as service,
+        GraphService(organization, version, clock=clock, limits=limits) as service,
         RepositoryKeeper(identity) as keeper,
     ):
         found, session.missing = await discover_users(

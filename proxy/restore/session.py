@@ -16,6 +16,7 @@ from engine.errors import BackupError
 from engine.manifest import PointEntry, PointForm
 from proxy.contract import ItemOutcome
 from proxy.graph.budget import BudgetLimits
+from proxy.graph.clock import Clock
 from proxy.graph.service import GraphService
 from proxy.graph.settings import OrganizationSettings
 from proxy.restore.contents import Contents
@@ -124,6 +125,7 @@ async def restore_point(
     progress: Progress | None = None,
     version: str = "0",
     limits: BudgetLimits | None = None,
+    clock: Clock | None = None,
 ) -> RestoreResult:
     """
     Restore what `asked` names of `point` into `organization`.
@@ -139,7 +141,7 @@ async def restore_point(
     wanted, left_out = wanted_of(repository, point, asked.path)
     settings = organization.for_restore()
     path = state_dir / "restores" / journal_name(_words(repository, point, asked, settings))
-    async with GraphService(settings, version, limits=limits) as service:
+    async with GraphService(settings, version, clock=clock, limits=limits) as service:
         with _journal(path) as held:
             session = _Session(service, repository, held.journal, asked)
             session.result.left_out = left_out

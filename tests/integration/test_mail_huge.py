@@ -38,5 +38,5 @@ async def test_an_unchanged_mailbox_of_a_thousand_messages(
 async def test_an_unchanged_mailbox_of_a_million_messages(
     emulator: StartEmulator, tmp_path: Path
 ) -> None:
-    """The same for a million: the first backup takes most of an hour, the second seconds."""
+    """The same for a million: the first backup takes half an hour, the second seconds (benchmarks/results)."""
     await _unchanged(emulator, tmp_path, 1_000_000)

@@ -27,8 +27,9 @@ from tools.emulator import Emulator
 
 pytestmark = pytest.mark.slow
 
-RATE = 20.0  # a minute of the service takes 3 s, and so do its pauses
-WORK_S, WORK_S_MAX = 10.0, 50.0
+RATE = 10.0  # a minute of the service takes 6 s, and so do its pauses
+GRACE_S = 1.5  # what was on the wire when the answer came; a loaded machine needs a second
+WORK_S, WORK_S_MAX = 13.0, 50.0
 # More than the service allows, so that only its pauses hold us.
 GREEDY = BudgetLimits(site_units_per_minute=6_000, mailbox_requests=1_000_000)
 
@@ -51,7 +52,7 @@ async def _read(
     emulator: Emulator,
     budgets: BudgetStore | None,
     calls: list[Call],
-    limits: BudgetLimits | None,
+    limits: BudgetLimits,
     enough: Callable[[], bool],
 ) -> None:
     """
@@ -93,7 +94,7 @@ def _throttled(ledger: Any) -> int:
 
 async def test_two_proxies_keep_each_others_pauses(emulator: StartEmulator, tmp_path: Path) -> None:
     """Both ask for much more than they get; whoever is told to wait, both wait."""
-    emu = await emulator(throttling="tiny", rate=RATE, latency=0.01)
+    emu = await emulator(throttling="tiny", rate=RATE, latency=0.01, grace=GRACE_S)
     calls = _calls(emu)
 
     def enough() -> bool:

@@ -13,6 +13,7 @@ from engine.keys import KdfCost
 from engine.manifest import PointForm
 from proxy.contract import EntryRef, Event, ObjectRef, Selection, Task, TaskSecrets, Workload
 from proxy.graph.budget import BudgetLimits
+from proxy.graph.clock import Clock
 from proxy.graph.settings import OrganizationSettings, parse_organization
 from proxy.keeper import KeeperLimits
 from proxy.pipeline.plane import DataPlane
@@ -118,6 +119,7 @@ class Lab:
         workloads: Sequence[Workload] = ("mail", "drives"),
         limits: BudgetLimits | None = None,
         selection: Selection | None = None,
+        clock: Clock | None = None,
     ) -> SessionResult:
         """A session without a server."""
         return await backup_organization(
@@ -128,6 +130,7 @@ class Lab:
             workloads=workloads,
             version="test",
             limits=limits,
+            clock=clock,
         )
 
     async def restore(
@@ -139,6 +142,8 @@ class Lab:
         collision: Collision = "skip",
         dry_run: bool = False,
         confirm: Callable[[RestoreResult], bool] | None = None,
+        limits: BudgetLimits | None = None,
+        clock: Clock | None = None,
     ) -> RestoreResult:
         """A restore as the command makes one, signed in as the application of restores."""
         assert point is not None
@@ -151,6 +156,8 @@ class Lab:
             state_dir=self.places.state_dir,
             confirm=confirm,
             version="test",
+            limits=limits,
+            clock=clock,
         )
 
     def plane(self, limits: KeeperLimits = QUICK) -> DataPlane:
