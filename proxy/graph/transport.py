@@ -103,6 +103,9 @@ class Transport:
             max_line_size=HEADER_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
         )
+        # aiohttp would send a PUT or DELETE whose answer was lost once more by itself: unpaid, and a piece of an upload
+        # twice. It has no public switch; what is tried again is decided in `retry`.
+        self._session._retry_connection = False
 
     async def close(self) -> None:
         """Close all connections."""

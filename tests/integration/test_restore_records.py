@@ -5,7 +5,7 @@ import pytest
 from proxy.contract import Selection
 from proxy.restore.session import RestoreResult
 from tests.fixtures.record_truth import differences, record_truth, wipe_records
-from tests.fixtures.records import WORKLOADS, backup, fill, lab
+from tests.fixtures.records import WORKLOADS, backup, encoded, fill, lab
 from tests.unit.proxy.lab import Lab, add_user
 
 pytestmark = pytest.mark.slow
@@ -121,4 +121,44 @@ async def test_to_another_user_below_a_folder(lab: Lab) -> None:
         "contacts": {"Back", "Back/Contacts", "Back/Contacts/Friends", "Back/Contacts/Friends/Old"},
         "tasks": {"Back - Tasks", "Back - Garden"},
     }
+    lab.assert_no_breach()
+
+
+@pytest.mark.parametrize("commit", [None, True, False])
+async def test_files_of_any_size_come_back_to_their_task(lab: Lab, commit: bool | None) -> None:
+    """Over 3 MB by an upload session; a piece whose answer is lost begins anew, and no file is there twice."""
+    user = add_user(lab.emulator, "ann", files=False)
+    controls = lab.emulator.controls
+    task = controls.add_record(user, "tasks", "Tasks", {"title": "Dig"})["id"]
+    for name, size in (("small", 9), ("posted", 3_000_000), ("large", 3_000_001)):
+        controls.attach(user, "tasks", task, name, encoded(name.encode()[:1] * size))
+    pieces = bytes(range(256)) * 36_000  # three fragments, each of its own bytes
+    controls.attach(user, "tasks", task, "pieces", encoded(pieces), {"contentType": "image/png"})
+    before = record_truth(lab.tenant, user, EXCEPTIONS)
+    point = (await backup(lab, user)).point
+    wipe_records(lab.tenant, user)
+    if commit is not None:
+        path = "/users/*/todo/lists/*/tasks/*/attachmentSessions/*/content"
+        rule = {"when": {"path": path, "nth": [1, 4]}, "do": {"then": "drop", "commit": commit}}
+        controls.script([rule])
+    assert sums(await lab.restore(point)) == {"create": 1}
+    assert not differences(before, record_truth(lab.tenant, user, EXCEPTIONS))
+    lab.assert_no_breach()
+
+
+async def test_a_file_that_to_do_does_not_take_is_named(lab: Lab) -> None:
+    """The task and its other files are there."""
+    user = add_user(lab.emulator, "ann", files=False)
+    controls = lab.emulator.controls
+    task = controls.add_record(user, "tasks", "Tasks", {"title": "Dig"})["id"]
+    controls.attach(user, "tasks", task, "huge", encoded(bytes((25 << 20) + 1)))
+    controls.attach(user, "tasks", task, "small", encoded(b"small"))
+    point = (await backup(lab, user)).point
+    wipe_records(lab.tenant, user)
+    result = await lab.restore(point)
+    assert [(o.name, o.cause) for e in result.entries for o in e.outcomes] == [
+        ("Dig", "attachment-too-large")
+    ]
+    (found,) = record_truth(lab.tenant, user, EXCEPTIONS)["tasks"]["Tasks"]
+    assert [one["name"] for one in found["attachments"]] == ["small"]
     lab.assert_no_breach()
