@@ -1,5 +1,6 @@
 """Contacts back into a mailbox: folders, contacts with all members that Graph takes, photos."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -65,7 +66,7 @@ class ContactRestorer:
     def __init__(self, target: Target, contents: Contents) -> None:
         self.target = target
         self._contents = contents
-        self._imports = Imports(target, contents)
+        self._imports = Imports(target, contents, "/contacts")
 
     async def places(self) -> list[Place]:
         """All contact folders; no listing has the default one (graph-lessons 111)."""
@@ -132,6 +133,14 @@ class ContactRestorer:
         members = writable(await stored_members(self._contents, row), WRITABLE)
         path = f"/contactFolders/{segment(place)}/contacts"
         return await self.target.made(self.target.call("Make a contact", path, members))
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Those with an export stream, where imports are offered."""
+        return await self._imports.fit(rows)
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """By import."""
+        return await self._imports.overwrite(row, old, version, place)
 
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Its photo."""

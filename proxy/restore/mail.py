@@ -6,6 +6,7 @@ that make it no draft. Either way nothing is sent.
 """
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -71,7 +72,7 @@ class MailRestorer:
         self.target = target
         self._contents = contents
         self._attacher = Attacher(target, "/messages")
-        self._imports = Imports(target, contents)
+        self._imports = Imports(target, contents, "/messages")
 
     async def places(self) -> list[Place]:
         """All mail folders."""
@@ -135,6 +136,14 @@ class MailRestorer:
             members["attachments"] = [one.members() for one in message.attachments]
         path = f"/mailFolders/{segment(place)}/messages"
         return await self.target.made(self.target.call("Make a message", path, members))
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Those with an export stream, where imports are offered."""
+        return await self._imports.fit(rows)
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """By import."""
+        return await self._imports.overwrite(row, old, version, place)
 
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Attachments that did not go with it."""

@@ -4,6 +4,7 @@ The border between a restore and the workloads it writes: what `run` asks of one
 Places are the target's containers (mail folders, calendars, contact folders, task lists); present is what lies in one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, Protocol
@@ -96,6 +97,16 @@ class Restorer(Protocol):
 
         Raises:
             GraphAnswerLost: it may be there.
+        """
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Ids of the rows that `overwrite` may be tried with, here and with the rights that there are."""
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """
+        Let the item `old`, of this version, become that of the row without a word to anybody; False: not possible.
+
+        Twice is like once.
         """
 
     async def complete(self, row: Row, new: str, place: str) -> None:

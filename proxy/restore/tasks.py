@@ -1,5 +1,6 @@
 """Tasks back into To Do: lists, tasks with steps, links and attachments."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -107,6 +108,14 @@ class TaskRestorer:
         members |= {"checklistItems": steps} if steps else {}
         members |= {"linkedResources": links} if links else {}
         return await self.target.made(self.target.call("Make a task", _path(place), members))
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """None: nobody says that a list's id is its folder's, so nothing is imported."""
+        return set()
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """Never."""
+        return False
 
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Its attachments."""
