@@ -7,6 +7,7 @@ import msgspec
 
 from engine.catalog import Row
 from proxy.graph.client import Content, segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.contents import Contents
 from proxy.restore.imports import Imports
 from proxy.restore.protocol import Place, Present, item_key
@@ -121,6 +122,10 @@ class ContactRestorer:
         meta = _META.decode(row.meta)
         name = row.name.decode("utf-8", "surrogatepass")
         return item_key(name, meta.email.casefold(), meta.company)
+
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
 
     def requests(self, row: Row) -> int:
         """One, and one for a photo."""

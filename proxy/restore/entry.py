@@ -77,6 +77,7 @@ class EntryRestore:
             self._base = ()
         self._by_name = bool(way.base)
         self._run = _Run()
+        self.foreseen: list[ItemOutcome] = []  # by the plan
         self.outcomes: list[ItemOutcome] = []
         self.done: dict[str, int] = defaultdict(int)
         self.goes_to = f"{restorer.target.id}/{wanted.label.rpartition('/')[2]}"
@@ -98,6 +99,8 @@ class EntryRestore:
             self._run.steps[container] = steps
             for step in steps:
                 plan.add(step, self._restorer.requests(step.row))
+                if step.action in WRITTEN:
+                    self._note_lessened(step, self.foreseen)
         return plan
 
     async def _decide(self, container: bytes, rows: Sequence[Row]) -> list[Step]:
@@ -229,6 +232,7 @@ class EntryRestore:
             self._note(step, error)
             return
         self._failures.succeeded()
+        self._note_lessened(step, self.outcomes)
         self._journal.done(self._wanted.label, item)
         self.done[step.action] += 1
 
@@ -244,6 +248,11 @@ class EntryRestore:
         name = step.row.name.decode("utf-8", "replace")
         self.done["failed"] += 1
         self.outcomes.append(failed(step.row.id.decode(), name, error))
+
+    def _note_lessened(self, step: Step, told: list[ItemOutcome]) -> None:
+        if cause := self._restorer.lessened(step.row):
+            name = step.row.name.decode("utf-8", "replace")
+            told.append(skipped(step.row.id.decode(), name, cause))
 
     def _refuse(self, step: Step) -> None:
         """Leave what is there as it is: replacing it would write to other people."""

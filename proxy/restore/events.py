@@ -13,6 +13,7 @@ import msgspec
 from engine.catalog import Row
 from proxy.converters.zones import zone_of
 from proxy.graph.client import segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.attachments import Attacher
 from proxy.restore.contents import Contents
 from proxy.restore.event_members import changed_members, new_event, original_moment
@@ -123,6 +124,10 @@ class EventRestorer:
         meta = _META.decode(row.meta)
         name = row.name.decode("utf-8", "surrogatepass")
         return _key(name, meta.start, meta.end, recurring=meta.recurring)
+
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
 
     def requests(self, row: Row) -> int:
         """One, a few more for exceptions, one for each attachment."""

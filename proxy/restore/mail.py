@@ -15,6 +15,7 @@ import msgspec
 from engine.catalog import Row
 from engine.errors import NotFound
 from proxy.graph.client import segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.attachments import INSIDE_BYTES_MAX, Attacher, inside
 from proxy.restore.contents import Contents
 from proxy.restore.imports import Imports
@@ -121,6 +122,10 @@ class MailRestorer:
         """Subject, time of receipt, sender."""
         meta = _META.decode(row.meta)
         return _key(row.name.decode("utf-8", "surrogatepass"), meta.received, meta.author)
+
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
 
     def requests(self, row: Row) -> int:
         """One to make it; attachments that do not fit are a few more."""

@@ -119,7 +119,8 @@ def _met(step: Step, found: Present, collision: Collision, over: Collection[byte
     row = step.row
     if collision == "copy":
         return replace(step, action="copy")
-    if found.id == row.id.decode() and found.version and found.version == row.version:
+    same = found.id == row.id.decode() or found.says_all
+    if same and found.version and found.version == row.version:
         return replace(step, action="unchanged")
     if collision == "skip":
         return replace(step, action="skip")

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Literal, Protocol
 
 from engine.catalog import Row
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.target import Target
 
 __all__ = ["Collision", "Place", "Present", "Restorer", "item_key"]
@@ -45,12 +46,14 @@ class Present:
     Attributes:
         key: as `item_key` makes it. version: its change key.
         tells_others: the service would write to other people if it were taken away.
+        says_all: its version is made of all that it says, so that equal ones are the same wherever they came from.
     """
 
     id: str
     key: str
     version: str = ""
     tells_others: bool = False
+    says_all: bool = False
 
 
 def item_key(*members: str) -> str:
@@ -87,6 +90,9 @@ class Restorer(Protocol):
 
     def key(self, row: Row) -> str:
         """The key of an item row, from the row alone."""
+
+    def lessened(self, row: Row) -> SkipCause | None:
+        """Why it is made in a lesser form; None: it is not."""
 
     def requests(self, row: Row) -> int:
         """About how many requests making it takes."""

@@ -7,6 +7,7 @@ import msgspec
 
 from engine.catalog import Row
 from proxy.graph.client import segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.attachments import Attacher, Kind
 from proxy.restore.contents import Contents
 from proxy.restore.protocol import Place, Present, item_key
@@ -94,6 +95,10 @@ class TaskRestorer:
     def key(self, row: Row) -> str:
         """Title and due date."""
         return _key(row.name.decode("utf-8", "surrogatepass"), _META.decode(row.meta).due)
+
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
 
     def requests(self, row: Row) -> int:
         """One, and what its attachments take."""
