@@ -26,6 +26,9 @@ SkipCause = Literal[
     "notebook-content",
     "unknown-kind",
     "would-send-mail",
+    "rule-folder-missing",
+    "rule-incomplete",
+    "rule-forwards-outside",
 ]
 
 SKIP_CAUSES: dict[SkipCause, str] = {
@@ -41,6 +44,10 @@ SKIP_CAUSES: dict[SkipCause, str] = {
     "notebook-content": "a notebook file that the service does not give out",
     "unknown-kind": "an item that is neither file, folder, notebook nor shortcut",
     "would-send-mail": "replacing this meeting would send cancellations to its attendees",
+    "rule-folder-missing": "the rule is made disabled, without the action whose folder is not there",
+    "rule-incomplete": "the rule is made disabled: the service does not show all of it",
+    "rule-forwards-outside": "the rule is made disabled: it sends mail out of the organization"
+    " (--settings forwarding)",
 }
 assert set(SKIP_CAUSES) == set(get_args(SkipCause)), "every cause has its explanation"
 

@@ -14,6 +14,7 @@ import msgspec
 
 from proxy.graph.client import Call, Content
 from proxy.graph.errors import GraphAnswerLost, GraphNotFound, GraphUnavailable, GraphUnsupported
+from proxy.graph.paging import LinkMachine
 from proxy.restore.new_attachment import NewAttachment
 from proxy.restore.target import Target
 
@@ -24,6 +25,7 @@ INSIDE_BYTES_MAX = (
 )
 POST_BYTES_MAX = 3_000_000  # above it Graph wants an upload session
 SESSION_BYTES_MAX = 150_000_000
+TASK_BYTES_MAX = 25 << 20  # To Do's own limit
 FRAGMENT_BYTES = 12 * 320 * 1024  # under 4 MB
 TRIES_MAX = 5
 
@@ -49,10 +51,15 @@ def inside(attachments: Sequence[NewAttachment]) -> bool:
 
 
 class Kind(enum.Enum):
-    """What attachments hang on: they are made and listed in two ways."""
+    """What attachments hang on: they are listed, made and sent in two ways. The value: members of a listing."""
 
     OUTLOOK = "id,name,isInline"
     TASK = "id,name"
+
+    @property
+    def bytes_max(self) -> int:
+        """Of one attachment."""
+        return TASK_BYTES_MAX if self is Kind.TASK else SESSION_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,8 @@ class Attacher:
             GraphUnsupported(attachment-too-large): one is larger than Graph takes; the others are there.
             GraphError: it could not be done.
         """
-        limit = SESSION_BYTES_MAX if self.kind is Kind.OUTLOOK else POST_BYTES_MAX
-        large = [one for one in wanted if len(one.content) > limit]
-        small = [one for one in wanted if len(one.content) <= limit]
+        large = [one for one in wanted if len(one.content) > self.kind.bytes_max]
+        small = [one for one in wanted if len(one.content) <= self.kind.bytes_max]
         for _ in range(TRIES_MAX):
             try:
                 for one in await self._missing(item, small):
@@ -126,30 +132,38 @@ class Attacher:
         await self.target.writer.create(call)
 
     async def _upload(self, path: str, attachment: NewAttachment) -> None:
-        size = len(attachment.content)
-        about: dict[str, Any] = {
-            "attachmentType": "file",
-            "name": attachment.name,
-            "size": size,
-            "contentType": attachment.content_type,
-            "isInline": attachment.inline,
-        }
-        if attachment.content_id:
-            about["contentId"] = attachment.content_id
+        """By a session, whose pieces go to Outlook's host without the token, for a task to Graph with it."""
         what = "Open an upload session"
-        body = {"AttachmentItem": about}
-        answer = await self.target.writer.ask(
-            self.target.call(what, f"{path}/createUploadSession", body)
-        )
+        call = self.target.call(what, f"{path}/createUploadSession", self._asked(attachment))
+        answer = await self.target.writer.ask(call)
         try:
             url = msgspec.json.decode(answer.body, type=_Session).upload_url
         except msgspec.DecodeError as error:
             raise GraphUnavailable(
                 f"{what}: the answer has no address.", code="graph-bad-answer"
             ) from error
+        if self.kind is Kind.TASK:
+            endpoint = self.target.writer.settings.graph_endpoint
+            LinkMachine(endpoint, delta=False).check_host(url)
+            url += "/content"
+        size = len(attachment.content)
         for begin in range(0, size, FRAGMENT_BYTES):
             fragment = attachment.content[begin : begin + FRAGMENT_BYTES]
             await self._put(url, fragment, begin, size)
+
+    def _asked(self, attachment: NewAttachment) -> dict[str, Any]:
+        about: dict[str, Any] = {
+            "attachmentType": "file",
+            "name": attachment.name,
+            "size": len(attachment.content),
+            "contentType": attachment.content_type,
+        }
+        if self.kind is Kind.TASK:
+            return {"attachmentInfo": about}
+        about["isInline"] = attachment.inline
+        if attachment.content_id:
+            about["contentId"] = attachment.content_id
+        return {"AttachmentItem": about}
 
     async def _put(self, url: str, fragment: bytes, begin: int, size: int) -> None:
         """One fragment. A lost answer ends the session: whether it was the last one, the listing says."""
@@ -165,6 +179,6 @@ class Attacher:
                 content=Content("application/octet-stream", fragment),
                 headers=(("Content-Range", span),),
                 once=True,
-                bearer=False,
+                bearer=self.kind is Kind.TASK,
             )
         )

@@ -1,11 +1,13 @@
 """Contacts back into a mailbox: folders, contacts with all members that Graph takes, photos."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
 
 from engine.catalog import Row
 from proxy.graph.client import Content, segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.contents import Contents
 from proxy.restore.imports import Imports
 from proxy.restore.protocol import Place, Present, item_key
@@ -65,7 +67,7 @@ class ContactRestorer:
     def __init__(self, target: Target, contents: Contents) -> None:
         self.target = target
         self._contents = contents
-        self._imports = Imports(target, contents)
+        self._imports = Imports(target, contents, "/contacts")
 
     async def places(self) -> list[Place]:
         """All contact folders; no listing has the default one (graph-lessons 111)."""
@@ -121,6 +123,10 @@ class ContactRestorer:
         name = row.name.decode("utf-8", "surrogatepass")
         return item_key(name, meta.email.casefold(), meta.company)
 
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
+
     def requests(self, row: Row) -> int:
         """One, and one for a photo."""
         return 1 + any(part.role == "photo" for part in row.parts)
@@ -132,6 +138,14 @@ class ContactRestorer:
         members = writable(await stored_members(self._contents, row), WRITABLE)
         path = f"/contactFolders/{segment(place)}/contacts"
         return await self.target.made(self.target.call("Make a contact", path, members))
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Those with an export stream, where imports are offered."""
+        return await self._imports.fit(rows)
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """By import."""
+        return await self._imports.overwrite(row, old, version, place)
 
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Its photo."""

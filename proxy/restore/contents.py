@@ -20,3 +20,10 @@ class Contents:
         if found is None:
             return None
         return await asyncio.to_thread(self._repository.read_all, found)
+
+    async def parts(self, row: Row) -> dict[str, bytes]:
+        """All parts of a row that has small ones, by role."""
+        return {
+            part.role: await asyncio.to_thread(self._repository.read_all, part)
+            for part in row.parts
+        }

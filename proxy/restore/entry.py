@@ -77,6 +77,7 @@ class EntryRestore:
             self._base = ()
         self._by_name = bool(way.base)
         self._run = _Run()
+        self.foreseen: list[ItemOutcome] = []  # by the plan
         self.outcomes: list[ItemOutcome] = []
         self.done: dict[str, int] = defaultdict(int)
         self.goes_to = f"{restorer.target.id}/{wanted.label.rpartition('/')[2]}"
@@ -98,6 +99,8 @@ class EntryRestore:
             self._run.steps[container] = steps
             for step in steps:
                 plan.add(step, self._restorer.requests(step.row))
+                if step.action in WRITTEN:
+                    self._note_lessened(step, self.foreseen)
         return plan
 
     async def _decide(self, container: bytes, rows: Sequence[Row]) -> list[Step]:
@@ -110,10 +113,15 @@ class EntryRestore:
         wanted = [(row, self._restorer.key(row)) for row in rows if row.id.decode() not in made]
         strangers = [one for one in present if one.id not in ours]
         half = [row for row in rows if row.id.decode() in made.keys() - done]
-        steps = [
-            Step(row, "", "create", (), self._section.intents[row.id.decode()].old) for row in half
-        ]
-        return steps + decided(wanted, strangers, self._way.collision)
+        steps = [Step(row, "", "create", (), self._old(row)) for row in half]
+        replacing = bool(strangers) and self._way.collision == "replace"
+        over = await self._restorer.overwrites(row for row, _ in wanted) if replacing else ()
+        return steps + decided(wanted, strangers, self._way.collision, over)
+
+    def _old(self, row: Row) -> str:
+        """What an earlier run had still to take away for an item that it made."""
+        intent = self._section.intents.get(row.id.decode())
+        return intent.old if intent is not None else ""
 
     async def _settle_intents(
         self, place: str, present: Sequence[Present], rows: Sequence[Row]
@@ -200,16 +208,21 @@ class EntryRestore:
             self.outcomes.append(failed(place, "", error))
 
     async def _do(self, step: Step, place: str) -> None:
-        item, name = step.row.id.decode(), step.row.name.decode("utf-8", "replace")
+        item = step.row.id.decode()
         if step.action == "refuse":
-            self.outcomes.append(skipped(item, name, "would-send-mail"))
-        if step.action in ("skip", "unchanged", "refuse"):
+            self._refuse(step)
+            return
+        if step.action in ("skip", "unchanged"):
             self.done[step.action] += 1
             return
         try:
+            over = bool(step.version) and await self._overwrite(step, place)
+            if step.tells_others and not over:
+                self._refuse(step)
+                return
             new = self._section.made.get(item) or await self._create(step, place)
             await self._restorer.complete(step.row, new, place)
-            if step.old:
+            if step.old and not over:
                 await self._restorer.remove(step.old, place)
         except GraphError as error:
             self._heed(error)
@@ -219,6 +232,7 @@ class EntryRestore:
             self._note(step, error)
             return
         self._failures.succeeded()
+        self._note_lessened(step, self.outcomes)
         self._journal.done(self._wanted.label, item)
         self.done[step.action] += 1
 
@@ -234,6 +248,24 @@ class EntryRestore:
         name = step.row.name.decode("utf-8", "replace")
         self.done["failed"] += 1
         self.outcomes.append(failed(step.row.id.decode(), name, error))
+
+    def _note_lessened(self, step: Step, told: list[ItemOutcome]) -> None:
+        if cause := self._restorer.lessened(step.row):
+            name = step.row.name.decode("utf-8", "replace")
+            told.append(skipped(step.row.id.decode(), name, cause))
+
+    def _refuse(self, step: Step) -> None:
+        """Leave what is there as it is: replacing it would write to other people."""
+        name = step.row.name.decode("utf-8", "replace")
+        self.outcomes.append(skipped(step.row.id.decode(), name, "would-send-mail"))
+        self.done["refuse"] += 1
+
+    async def _overwrite(self, step: Step, place: str) -> bool:
+        """Whether the item that is there became that of the row."""
+        if not await self._restorer.overwrite(step.row, step.old, step.version, place):
+            return False
+        self._journal.made(self._wanted.label, step.row.id.decode(), step.old)
+        return True
 
     async def _create(self, step: Step, place: str) -> str:
         label, item = self._wanted.label, step.row.id.decode()

@@ -4,6 +4,7 @@ Events back into calendars: single ones, series with exceptions and cancellation
 An event that the user organizes and that has attendees is never deleted here: Graph would send cancellations.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from engine.catalog import Row
 from proxy.converters.zones import zone_of
 from proxy.graph.client import segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.attachments import Attacher
 from proxy.restore.contents import Contents
 from proxy.restore.event_members import changed_members, new_event, original_moment
@@ -78,7 +80,7 @@ class EventRestorer:
     def __init__(self, target: Target, contents: Contents) -> None:
         self.target = target
         self._contents = contents
-        self._imports = Imports(target, contents)
+        self._imports = Imports(target, contents, "/events")
         self._attacher = Attacher(target, "/events")
 
     async def places(self) -> list[Place]:
@@ -123,6 +125,10 @@ class EventRestorer:
         name = row.name.decode("utf-8", "surrogatepass")
         return _key(name, meta.start, meta.end, recurring=meta.recurring)
 
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
+
     def requests(self, row: Row) -> int:
         """One, a few more for exceptions, one for each attachment."""
         attached = sum(part.role.startswith("attachment-") for part in row.parts)
@@ -136,17 +142,28 @@ class EventRestorer:
         path = f"/calendars/{segment(place)}/events"
         return await self.target.made(self.target.call("Make an event", path, members))
 
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Those with an export stream, where imports are offered."""
+        return await self._imports.fit(rows)
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """By import."""
+        return await self._imports.overwrite(row, old, version, place)
+
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Exceptions, cancellations, attachments."""
         if self._imports.imported(row):
             return
         members = await stored_members(self._contents, row)
         attached = await stored_attachments(self._contents, row)
+        changed = bool(members.get("exceptionOccurrences") or members.get("cancelledOccurrences"))
+        if not (attached or changed) or await self._has_attendees(new):
+            return
         if own := attached.get(row.id.decode()):
             await self._attacher.add_missing(segment(new), own)
         exceptions = members.get("exceptionOccurrences") or []
         cancelled = members.get("cancelledOccurrences") or []
-        if not exceptions and not cancelled:
+        if not changed:
             return
         instances = await self._instances(new, exceptions, cancelled)
         for exception in exceptions:
@@ -165,6 +182,16 @@ class EventRestorer:
             if _day(moment, members) in days:
                 call = self.target.call("Cancel an occurrence", f"/events/{segment(instance)}")
                 await self.target.writer.delete(call)
+
+    async def _has_attendees(self, event: str) -> bool:
+        """
+        Whether it came in by an import whose answer was lost, for what is made from members has none.
+
+        Nothing is missing of it, and any change would send updates.
+        """
+        path, query = f"/events/{segment(event)}", {"$select": "id,attendees"}
+        call = self.target.call("Look at an event", path, query=query)
+        return bool((await self.target.writer.get_json(call)).get("attendees"))
 
     async def _instances(
         self, event: str, exceptions: list[dict[str, Any]], cancelled: list[Any]

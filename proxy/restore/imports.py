@@ -6,6 +6,7 @@ logged. One item a request (Graph, "mailbox: createImportSession", 2026).
 """
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from engine.catalog import Row
 from proxy.graph.client import Call, Content, segment
 from proxy.graph.errors import (
     GraphAnswerLost,
+    GraphChanged,
     GraphDenied,
     GraphItemFault,
     GraphNotFound,
@@ -29,8 +31,10 @@ from proxy.restore.target import Target
 __all__ = ["Imports"]
 
 STREAM = "fts"
+ANSWER_BYTES_MAX = 1_000_000
 RENEWED_S = 60.0  # before its end a session is not used any more
 SESSION_TRIES_MAX = 2
+UPDATE_TRIES_MAX = 5
 
 
 class _Exchange(msgspec.Struct, rename="camel"):
@@ -46,22 +50,40 @@ class _Imported(msgspec.Struct, rename="camel"):
     item_id: str
 
 
+class _Version(msgspec.Struct, rename="camel"):
+    change_key: str | None = None
+
+
 @dataclass(slots=True)
 class _Open:
     url: str
     until: float  # seconds since 1970
 
 
-class Imports:
-    """Imports of stored streams into one target, as far as rows have them and the service takes them."""
+def _has_stream(row: Row) -> bool:
+    return any(part.role == STREAM for part in row.parts)
 
-    def __init__(self, target: Target, contents: Contents) -> None:
+
+class Imports:
+    """
+    Imports of stored streams into one target, as far as rows have them and the service takes them.
+
+    `items`: the path of the workload's items below the user ("/messages").
+    """
+
+    def __init__(self, target: Target, contents: Contents, items: str) -> None:
         self._target = target
         self._contents = contents
+        self._items = items
         self._importer: _Importer | None = None
         self._asked = False
         self._turn = asyncio.Lock()
         self._imported: set[bytes] = set()
+
+    async def fit(self, rows: Iterable[Row]) -> set[bytes]:
+        """Ids of the rows that can be imported, here and with the application's rights."""
+        found = {row.id for row in rows if _has_stream(row)}
+        return found if found and await self._open() is not None else set()
 
     async def make(self, row: Row, folder: str) -> str | None:
         """
@@ -70,18 +92,50 @@ class Imports:
         Raises:
             GraphAnswerLost: it may be there.
         """
-        if not any(part.role == STREAM for part in row.parts):
+        if not _has_stream(row):
             return None
         importer = await self._open()
         stream = await self._contents.part(row, STREAM) if importer is not None else None
         if importer is None or stream is None:
             return None
         try:
-            new = await importer.create(folder, stream)
+            new = await importer.send({"FolderId": folder, "Mode": "create", "Data": stream})
         except (GraphItemFault, GraphNotFound, GraphRefused):
             return None  # this one, or this folder, the service does not take
         self._imported.add(row.id)
         return new
+
+    async def overwrite(self, row: Row, item: str, version: str, folder: str) -> bool:
+        """
+        Let an item that is there become what the stream holds; False if the service does not take that.
+
+        It keeps its id, and nobody is told. `version`: its change key, without which the service refuses: an answer that
+        got lost, or a change by somebody else, asks for the new one, and doing it twice is like once.
+        """
+        importer = await self._open()
+        stream = await self._contents.part(row, STREAM) if importer is not None else None
+        if importer is None or stream is None:
+            return False
+        body = {"FolderId": folder, "Mode": "update", "Data": stream, "ItemId": item}
+        for attempt in range(1, UPDATE_TRIES_MAX + 1):
+            try:
+                await importer.send(body | {"ChangeKey": version})
+            except (GraphAnswerLost, GraphChanged):
+                if attempt == UPDATE_TRIES_MAX:
+                    raise
+                version = await self._version(item)
+            except (GraphItemFault, GraphNotFound, GraphRefused):
+                return False
+            else:
+                break
+        self._imported.add(row.id)
+        return True
+
+    async def _version(self, item: str) -> str:
+        path = f"{self._items}/{segment(item)}"
+        call = self._target.call("Look at an item", path, query={"$select": "id,changeKey"})
+        found = await self._target.writer.get_bytes(call, ANSWER_BYTES_MAX)
+        return msgspec.json.decode(found, type=_Version).change_key or ""
 
     def imported(self, row: Row) -> bool:
         """Whether the item came in by import, so that nothing is missing of it."""
@@ -99,7 +153,7 @@ async def _open_importer(target: Target) -> "_Importer | None":
     """What imports into the target's mailbox; None where the service or the application's rights offer it not."""
     call = target.call("Look up a mailbox", "/settings/exchange")
     try:
-        found = await target.writer.get_bytes(call, 1_000_000)
+        found = await target.writer.get_bytes(call, ANSWER_BYTES_MAX)
         mailbox = msgspec.json.decode(found, type=_Exchange).primary_mailbox_id
         if not mailbox:
             return None
@@ -129,14 +183,16 @@ class _Importer:
                 self._session = await self._opened()
             return self._session.url
 
-    async def create(self, folder: str, data: bytes) -> str:
+    async def send(self, body: Mapping[str, object]) -> str:
         """
-        Import an exported item as a new one; its id among the mailbox's items.
+        Import an exported item, as a new one or over one that is there; its id among the mailbox's items.
+
+        Args:
+            body: as Graph has it; bytes become base64.
 
         Raises:
-            GraphAnswerLost: it may be there.
+            GraphAnswerLost: it may have been done. GraphChanged: the item has another change key.
         """
-        body = {"FolderId": folder, "Mode": "create", "Data": data}  # bytes become base64
         for attempt in range(1, SESSION_TRIES_MAX + 1):
             url = await self.open()
             try:

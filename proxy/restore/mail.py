@@ -6,6 +6,7 @@ that make it no draft. Either way nothing is sent.
 """
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from engine.catalog import Row
 from engine.errors import NotFound
 from proxy.graph.client import segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.attachments import INSIDE_BYTES_MAX, Attacher, inside
 from proxy.restore.contents import Contents
 from proxy.restore.imports import Imports
@@ -71,7 +73,7 @@ class MailRestorer:
         self.target = target
         self._contents = contents
         self._attacher = Attacher(target, "/messages")
-        self._imports = Imports(target, contents)
+        self._imports = Imports(target, contents, "/messages")
 
     async def places(self) -> list[Place]:
         """All mail folders."""
@@ -121,6 +123,10 @@ class MailRestorer:
         meta = _META.decode(row.meta)
         return _key(row.name.decode("utf-8", "surrogatepass"), meta.received, meta.author)
 
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
+
     def requests(self, row: Row) -> int:
         """One to make it; attachments that do not fit are a few more."""
         return 1 + row.size // 3_000_000
@@ -135,6 +141,14 @@ class MailRestorer:
             members["attachments"] = [one.members() for one in message.attachments]
         path = f"/mailFolders/{segment(place)}/messages"
         return await self.target.made(self.target.call("Make a message", path, members))
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Those with an export stream, where imports are offered."""
+        return await self._imports.fit(rows)
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """By import."""
+        return await self._imports.overwrite(row, old, version, place)
 
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Attachments that did not go with it."""

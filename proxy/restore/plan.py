@@ -6,8 +6,8 @@ wanted item at most, so two equal items of the source stay two.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from engine.catalog import Row
@@ -28,7 +28,10 @@ class Step:
     """
     One item and what becomes of it.
 
-    `there`: ids that have its key in the target already; `old`: the one it replaces.
+    Attributes:
+        there: ids that have its key in the target already. old: the one it replaces.
+        version: of the old one, if it can be replaced by writing over it; "" if a new one has to be made first.
+        tells_others: the service would write to other people if the old one were taken away.
     """
 
     row: Row
@@ -36,6 +39,8 @@ class Step:
     action: Action
     there: tuple[str, ...] = ()
     old: str = ""
+    version: str = ""
+    tells_others: bool = False
 
 
 @dataclass(slots=True)
@@ -70,11 +75,15 @@ class EntryPlan:
         """Count a step."""
         self.counts[step.action] += 1
         if step.action in ("create", "copy", "replace"):
-            self.cost.add(requests + (step.action == "replace"), step.row.size)
+            removal = step.action == "replace" and not step.version
+            self.cost.add(requests + removal, step.row.size)
 
 
 def decided(
-    wanted: Sequence[tuple[Row, str]], present: Iterable[Present], collision: Collision
+    wanted: Sequence[tuple[Row, str]],
+    present: Iterable[Present],
+    collision: Collision,
+    over: Collection[bytes] = (),
 ) -> list[Step]:
     """
     A step for each wanted row of one place.
@@ -82,6 +91,7 @@ def decided(
     Args:
         wanted: rows with their keys.
         present: what lies in the place and was not put there by this restore.
+        over: ids of the rows that can be written over what is there.
     """
     by_id = {one.id: one for one in present}
     by_key: dict[str, list[str]] = defaultdict(list)
@@ -92,8 +102,8 @@ def decided(
     steps = []
     for row, key in wanted:
         hit = met[row.id] or next((one for one in by_key[key] if _meet(one, free)), "")
-        there = tuple(by_key[key])
-        steps.append(Step(row, key, *_action(row, hit, by_id, collision, there)))
+        step = Step(row, key, "create", tuple(by_key[key]))
+        steps.append(_met(step, by_id[hit], collision, over) if hit else step)
     return steps
 
 
@@ -104,18 +114,19 @@ def _meet(one: str, free: dict[str, bool]) -> str:
     return ""
 
 
-def _action(
-    row: Row, hit: str, by_id: Mapping[str, Present], collision: Collision, there: tuple[str, ...]
-) -> tuple[Action, tuple[str, ...], str]:
-    if not hit:
-        return "create", there, ""
+def _met(step: Step, found: Present, collision: Collision, over: Collection[bytes]) -> Step:
+    """The step of a row that has met an item."""
+    row = step.row
     if collision == "copy":
-        return "copy", there, ""
-    found = by_id[hit]
-    if found.id == row.id.decode() and found.version and found.version == row.version:
-        return "unchanged", there, ""
+        return replace(step, action="copy")
+    same = found.id == row.id.decode() or found.says_all
+    if same and found.version and found.version == row.version:
+        return replace(step, action="unchanged")
     if collision == "skip":
-        return "skip", there, ""
-    if found.tells_others:
-        return "refuse", there, ""  # replacing it would send mail
-    return "replace", there, hit
+        return replace(step, action="skip")
+    version = found.version if row.id in over else ""
+    if found.tells_others and not version:
+        return replace(step, action="refuse")  # replacing it would send mail
+    return replace(
+        step, action="replace", old=found.id, version=version, tells_others=found.tells_others
+    )

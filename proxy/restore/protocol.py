@@ -4,11 +4,13 @@ The border between a restore and the workloads it writes: what `run` asks of one
 Places are the target's containers (mail folders, calendars, contact folders, task lists); present is what lies in one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, Protocol
 
 from engine.catalog import Row
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.target import Target
 
 __all__ = ["Collision", "Place", "Present", "Restorer", "item_key"]
@@ -44,12 +46,14 @@ class Present:
     Attributes:
         key: as `item_key` makes it. version: its change key.
         tells_others: the service would write to other people if it were taken away.
+        says_all: its version is made of all that it says, so that equal ones are the same wherever they came from.
     """
 
     id: str
     key: str
     version: str = ""
     tells_others: bool = False
+    says_all: bool = False
 
 
 def item_key(*members: str) -> str:
@@ -87,6 +91,9 @@ class Restorer(Protocol):
     def key(self, row: Row) -> str:
         """The key of an item row, from the row alone."""
 
+    def lessened(self, row: Row) -> SkipCause | None:
+        """Why it is made in a lesser form; None: it is not."""
+
     def requests(self, row: Row) -> int:
         """About how many requests making it takes."""
 
@@ -96,6 +103,16 @@ class Restorer(Protocol):
 
         Raises:
             GraphAnswerLost: it may be there.
+        """
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """Ids of the rows that `overwrite` may be tried with, here and with the rights that there are."""
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """
+        Let the item `old`, of this version, become that of the row without a word to anybody; False: not possible.
+
+        Twice is like once.
         """
 
     async def complete(self, row: Row, new: str, place: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.errors import BackupError
+from engine.errors import BackupError, UsageError
 from engine.manifest import PointEntry, PointForm
 from proxy.contract import ItemOutcome
 from proxy.graph.budget import BudgetLimits
@@ -23,9 +23,12 @@ from proxy.restore.contents import Contents
 from proxy.restore.destination import Destination, find_target
 from proxy.restore.entry import EntryRestore, Way
 from proxy.restore.journal import Journal, journal_name
+from proxy.restore.mail import MailRestorer
 from proxy.restore.plan import Cost, EntryPlan
-from proxy.restore.protocol import Collision, Restorer
+from proxy.restore.protocol import Collision
 from proxy.restore.room import Room
+from proxy.restore.setting_rows import SettingPart
+from proxy.restore.settings import Folders, SettingsRestorer
 from proxy.restore.target import Target
 from proxy.restore.wanted import Wanted, wanted_of
 from proxy.restore.workloads import RESTORERS
@@ -35,6 +38,7 @@ from repository import Repository
 __all__ = ["RestoreAsked", "RestoreProgress", "RestoreResult", "restore_point"]
 
 ENTRIES_AT_ONCE = 4
+SETTINGS = "settings"  # as if it were a workload of its own
 BYTES_AT_ONCE_MAX = 256 * 1024 * 1024
 JOURNAL_AGE_S_MAX = 7 * 86_400.0  # what was done so long ago may have changed: begin anew
 
@@ -44,13 +48,16 @@ class RestoreAsked:
     """
     What to restore, where to, and how.
 
-    `path`: as `browse` has it, "" for everything; `dry_run`: plan only, write nothing.
+    `path`: as `browse` has it, "" for everything; `dry_run`: plan only, write nothing; `settings`: what of the mailbox's
+    settings; `items`: False for settings alone.
     """
 
     destination: Destination
     path: str = ""
     collision: Collision = "skip"
     dry_run: bool = False
+    settings: tuple[SettingPart, ...] = ()
+    items: bool = True
 
 
 @dataclass(slots=True)
@@ -148,6 +155,7 @@ async def restore_point(
             await session.plan(wanted)
             session.result.resumed = held.journal.resumed
             if asked.dry_run or (confirm is not None and not confirm(session.result)):
+                session.foretell()
                 session.result.dry_run = True
                 return session.result
             held.ended = False
@@ -161,7 +169,8 @@ def _words(
 ) -> list[str]:
     where = [asked.destination.user, *asked.destination.folder]
     tenant = [settings.graph_endpoint, settings.tenant_id]
-    return [repository.id, point.id, asked.path, asked.collision, *tenant, *where]
+    what = [asked.collision, ",".join(asked.settings), str(asked.items)]
+    return [repository.id, point.id, asked.path, *what, *tenant, *where]
 
 
 @dataclass(slots=True)
@@ -200,28 +209,53 @@ class _Session:
         """Plan all entries; one that cannot be planned has its error."""
         places = asyncio.Semaphore(ENTRIES_AT_ONCE)
 
-        async def one(entry: PointEntry, rows: Wanted) -> None:
-            result = EntryResult(f"{entry.object.name}/{entry.workload}")
+        async def one(entry: PointEntry, workload: str, rows: Wanted) -> None:
+            result = EntryResult(f"{entry.object.name}/{workload}")
             self.result.entries.append(result)
             async with places:
                 try:
                     target = await find_target(
                         self._writer, self._asked.destination, entry.object.id, entry.object.name
                     )
-                    restore = EntryRestore(
-                        rows, self._restorer(entry, target), self._journal, self._way
-                    )
+                    if workload == SETTINGS:
+                        restore = await self._settings(target, entry, rows)
+                    else:
+                        restorer = RESTORERS[workload](target, self._contents)
+                        restore = EntryRestore(rows, restorer, self._journal, self._way)
                     result.plan = await restore.plan(target.name)
                 except BackupError as error:
                     result.error_code, result.error = error.code, error.message
                     return
             self._restores.append((result, restore))
 
-        await together(one(entry, rows) for entry, rows in wanted)
+        jobs = [(entry, entry.workload, rows) for entry, rows in wanted if self._asked.items]
+        if self._asked.settings:
+            jobs += [(entry, SETTINGS, rows) for entry, rows in wanted if rows.settings is not None]
+        if not jobs:
+            raise UsageError(
+                "The restore point has no settings at this path.", code="restore-unfit"
+            )
+        await together(one(*job) for job in jobs)
         self.result.requests = self._writer.meter.requests
 
-    def _restorer(self, entry: PointEntry, target: Target) -> Restorer:
-        return RESTORERS[entry.workload](target, self._contents)
+    async def _settings(self, target: Target, entry: PointEntry, rows: Wanted) -> EntryRestore:
+        """The restore of the settings that the inbox of a mail entry carries."""
+        base, collision = self._way.base, self._way.collision
+        coming = [row.id for row in rows.containers] if self._asked.items else []
+        folders = Folders(MailRestorer(target, self._contents), rows.folders, base, coming)
+        await folders.plan()
+        restorer = SettingsRestorer(target, folders, self._asked.settings)
+        bearer = rows.settings
+        kept = {} if bearer is None else await self._contents.parts(bearer)
+        wanted = restorer.wanted(f"{entry.object.id}/{SETTINGS}", kept)
+        # A second category of one name cannot be, and a second rule would do everything twice.
+        way = Way((), "skip" if collision == "copy" else collision, self._way.room)
+        return EntryRestore(wanted, restorer, self._journal, way)
+
+    def foretell(self) -> None:
+        """Nothing is going to be written: what the plans say of single items are the outcomes."""
+        for result, restore in self._restores:
+            result.outcomes = restore.foreseen
 
     async def run(self, progress: Progress | None) -> None:
         """Write all entries; one that fails does not cost the others."""
@@ -249,5 +283,9 @@ class _Session:
                 result.done = dict(restore.done)
                 result.outcomes = restore.outcomes
 
-        await together(one(result, restore) for result, restore in self._restores)
+        # Settings last: rules move mail to folders that may have to be made.
+        settings = [one for one in self._restores if one[1].goes_to.endswith(f"/{SETTINGS}")]
+        items = [one for one in self._restores if one not in settings]
+        for group in (items, settings):
+            await together(one(result, restore) for result, restore in group)
         self.result.requests = self._writer.meter.requests

@@ -1,11 +1,13 @@
 """Tasks back into To Do: lists, tasks with steps, links and attachments."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from engine.catalog import Row
 from proxy.graph.client import segment
+from proxy.pipeline.outcome import SkipCause
 from proxy.restore.attachments import Attacher, Kind
 from proxy.restore.contents import Contents
 from proxy.restore.protocol import Place, Present, item_key
@@ -94,6 +96,10 @@ class TaskRestorer:
         """Title and due date."""
         return _key(row.name.decode("utf-8", "surrogatepass"), _META.decode(row.meta).due)
 
+    def lessened(self, row: Row) -> SkipCause | None:
+        """None of them."""
+        return None
+
     def requests(self, row: Row) -> int:
         """One, and what its attachments take."""
         return 1 + sum(part.role.startswith("attachment") for part in row.parts)
@@ -107,6 +113,14 @@ class TaskRestorer:
         members |= {"checklistItems": steps} if steps else {}
         members |= {"linkedResources": links} if links else {}
         return await self.target.made(self.target.call("Make a task", _path(place), members))
+
+    async def overwrites(self, rows: Iterable[Row]) -> set[bytes]:
+        """None: nobody says that a list's id is its folder's, so nothing is imported."""
+        return set()
+
+    async def overwrite(self, row: Row, old: str, version: str, place: str) -> bool:
+        """Never."""
+        return False
 
     async def complete(self, row: Row, new: str, place: str) -> None:
         """Its attachments."""

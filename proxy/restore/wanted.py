@@ -23,11 +23,14 @@ class Wanted:
     Attributes:
         containers: with every one above an item, in any order.
         items: by the container they were in.
+        folders: all containers of the entry. settings: the row that carries the settings of the mailbox.
     """
 
     label: str
     containers: Sequence[Row]
     items: dict[bytes, list[Row]]
+    folders: Sequence[Row] = ()
+    settings: Row | None = None
 
 
 def wanted_of(
@@ -78,7 +81,9 @@ def rows_below(label: str, rows: Sequence[Row], start: Row | None) -> Wanted:
             needed.update(one for one in way if one in containers)
             if row.kind != CONTAINER:
                 items[row.container].append(row)
-    return Wanted(label, [containers[one] for one in needed], dict(items))
+    above = [containers[one] for one in needed]
+    bearer = next((row for row in containers.values() if row.parts), None)
+    return Wanted(label, above, dict(items), list(containers.values()), bearer)
 
 
 def _way(container: bytes, containers: Mapping[bytes, Row]) -> list[bytes]:

@@ -21,6 +21,7 @@ from proxy.graph.errors import (
     GraphError,
     GraphItemFault,
     GraphNotFound,
+    GraphRefused,
     GraphResync,
     GraphServiceMissing,
     GraphUnsupported,
@@ -198,7 +199,8 @@ class _Mailbox:
         for attempt in range(FRESH_STARTS_MAX):
             try:
                 return await self._read_feed(folder, feed)
-            except GraphUnsupported:
+            except (GraphUnsupported, GraphRefused):
+                # Some folders answer a feed with 400 (graph-lessons 33); a request that is wrong fails in the listing too.
                 return await self._read_listing(folder, feed)
             except GraphResync:
                 if attempt + 1 == FRESH_STARTS_MAX:

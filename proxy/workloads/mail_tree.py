@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from proxy.graph.budget import Scope
 from proxy.graph.client import Call, GraphClient, segment
-from proxy.graph.errors import GraphResync, GraphUnsupported
+from proxy.graph.errors import GraphRefused, GraphResync, GraphUnsupported
 from proxy.graph.paging import LinkMachine
 from proxy.workloads.mail_checkpoint import MailBook
 from proxy.workloads.mail_folders import (
@@ -82,11 +82,12 @@ class MailTree:
         """Whether the feed brings anything; it stands behind that afterwards."""
         tree = self._book.tree
         try:
-            return await self._drain()
-        except GraphResync:
-            tree.link = ""
-            return await self._drain()
-        except GraphUnsupported:
+            try:
+                return await self._drain()
+            except GraphResync:
+                tree.link = ""
+                return await self._drain()
+        except (GraphUnsupported, GraphRefused):
             tree.link = ""  # no feed here: list all, every time
             return True
 

@@ -70,6 +70,23 @@ async def test_a_message_moved_at_any_moment_of_the_rounds_is_neither_lost_nor_d
     assert lab.content_reads() == 0  # a move changes no content
 
 
+async def test_without_change_tracking_a_message_moved_at_any_moment_is_kept(lab: Lab) -> None:
+    """Folders that are listed because they have no feed keep the removal rule (lesson 33)."""
+    user = fill(lab, messages=2)
+    wanderer = lab.tenant.add_message(user, "Inbox", mime(99)).key
+    await lab.backup(user, workloads=["mail"])
+    paths = ("/users/*/mailFolders/*/messages/delta", "/users/*/mailFolders/delta")
+    no_feed = {"status": 400, "code": "ErrorInvalidUrlQuery"}
+    lab.emulator.controls.script([{"when": {"path": path}, "do": no_feed} for path in paths])
+    lab.ledger.clear()
+
+    def move(moment: int) -> None:
+        lab.tenant.move_message(user, wanderer, ["Archive", "Inbox"][moment % 2])
+
+    await _at_every_moment(lab, user, move)
+    assert lab.content_reads() == 0
+
+
 async def test_a_message_that_goes_and_comes_back_within_the_rounds_stays(lab: Lab) -> None:
     user = fill(lab)
     wanderer = lab.tenant.add_message(user, "Inbox", mime(99)).key

@@ -19,6 +19,7 @@ from tools.emulator.mail_json import MessageReading, View
 from tools.emulator.message import Message, MessageAttachment
 from tools.emulator.message_store import MessageStore
 from tools.emulator.options import BACKUP_ROLES
+from tools.emulator.recipes.nasty import NastyTenant
 
 pytestmark = pytest.mark.slow
 LINK = {"sourceUrl": "https://files.example.com/plan"}
@@ -83,7 +84,13 @@ async def test_answers_that_are_sometimes_untrue_are_tried_again(lab: Lab) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(403, "ErrorQuotaExceeded"), (501, "NotImplemented"), (405, "x")]
+    ("status", "code"),
+    [
+        (403, "ErrorQuotaExceeded"),
+        (501, "NotImplemented"),
+        (405, "x"),
+        (400, "ErrorInvalidUrlQuery"),
+    ],
 )
 async def test_a_folder_without_a_change_feed_is_listed_in_full(
     lab: Lab, status: int, code: str
@@ -112,6 +119,31 @@ async def test_a_folder_without_a_change_feed_is_listed_in_full(
     result = await backup(lab, user)  # and back to the feed
     assert lab.state(result.point) == lab.expected(user)
     assert lab.content_reads() == 2
+
+
+async def test_of_the_bad_mailbox_only_what_cannot_be_read_is_missing(
+    emulator: StartEmulator, tmp_path: Path
+) -> None:
+    """The recipe `nasty`: the folder without change tracking is in the restore point, the one that cannot be listed is told."""
+    nasty = Lab(
+        await emulator(recipe="nasty"), tmp_path, page_patience_s="0.2", item_patience_s="0.2"
+    )
+    tenant = nasty.tenant
+    assert isinstance(tenant, NastyTenant)
+    result = await backup(nasty, "ada@nasty.onmicrosoft.com")
+    told = [one for task in result.tasks for one in task.outcomes]
+    folders = {
+        row.name.decode(): row.id for row in nasty.rows(result.point) if row.kind == "container"
+    }
+    kept = [
+        row.name.decode()
+        for row in nasty.rows(result.point)
+        if row.container == folders["folder without change tracking"]
+    ]
+    assert kept == ["folder without change tracking"]
+    assert tenant.marks["folder without change tracking"] not in {one.item for one in told}
+    assert tenant.marks["folder that cannot be listed"] in {one.item for one in told}
+    nasty.repository.close()
 
 
 async def test_a_folder_that_cannot_be_read_costs_itself_alone(lab: Lab) -> None:

@@ -55,7 +55,7 @@ async def test_plan_question_and_report(lab: Lab, capsys: Any) -> None:
     plan = json.loads(capsys.readouterr().out)
     assert plan["entries"][0]["planned"] == {"create": 1, "replace": 1, "unchanged": 3}
     assert plan["dry_run"] is True
-    assert plan["cost"]["requests"] == 3
+    assert plan["cost"]["requests"] == 2  # by import the old one is written over
     assert await called(lab, *replace) == 2
     assert "1 items would be replaced: give --yes" in capsys.readouterr().err
     assert mail_truth(lab.tenant, user) == before

@@ -250,6 +250,28 @@ async def test_imports_whose_answers_are_lost_are_looked_for(lab: Lab, commit: b
     lab.assert_no_breach()
 
 
+@pytest.mark.parametrize("commit", [None, True, False])
+async def test_by_import_messages_are_replaced_where_they_are(
+    lab: Lab, commit: bool | None
+) -> None:
+    """They keep their ids, nothing is deleted; one whose import is refused is made anew and the old one deleted."""
+    user = fill(lab, "ann")
+    point = (await lab.backup(user, workloads=["mail"], selection=FULL)).point
+    before = mail_truth(lab.tenant, user)
+    mailbox = lab.tenant.mailbox(user)
+    for message in list(mailbox.messages()):
+        message.categories = ("Changed",)
+        mailbox.touch(message, at=lab.tenant.clock.now())
+    ids = {message.key for message in mailbox.messages()}
+    if commit is not None:
+        rule = {"when": {"kind": "import", "every": 3}, "do": {"then": "drop", "commit": commit}}
+        lab.emulator.controls.script([rule])
+    assert sums(await lab.restore(point, collision="replace")) == {"replace": 17}
+    assert not differing(before, mail_truth(lab.tenant, user))
+    assert {message.key for message in mailbox.messages()} == ids
+    lab.assert_no_breach()
+
+
 async def test_what_the_import_refuses_is_made_from_its_parts(lab: Lab) -> None:
     """Without the right to import, or where an item is refused, the other way is taken."""
     user = fill(lab, "ann")

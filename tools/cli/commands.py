@@ -497,6 +497,13 @@ RESTORE = Command(
             default="skip",
             help="What is there already: leave it, make another one, or replace it (default: %(default)s)",
         ),
+        parameter(
+            "--settings",
+            default="",
+            metavar="PART,...",
+            help="Settings of the mailbox too: all (= rules,categories,overrides,mailbox), forwarding, replies, replies-on",
+        ),
+        switch("--settings-only", "No items, only what --settings names"),
         switch("--dry-run", "Say what would be done and what it takes, write nothing"),
         switch("--yes", "Replace without asking"),
         *OPENING,

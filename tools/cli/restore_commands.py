@@ -34,6 +34,8 @@ def restore(
     to: str,
     path: str,
     collision: Literal["skip", "copy", "replace"],
+    settings: str,
+    settings_only: bool,
     dry_run: bool,
     yes: bool,
     passphrase_file: Path | None,
@@ -45,9 +47,14 @@ def restore(
     from proxy.graph.settings import load_organization
     from proxy.restore.destination import parse_destination
     from proxy.restore.session import RestoreAsked, restore_point
+    from proxy.restore.setting_rows import parse_settings
 
     organization = load_organization(org)
-    asked = RestoreAsked(parse_destination(to), path, collision, dry_run)
+    parts = parse_settings(settings)
+    if settings_only and not parts:
+        raise UsageError("--settings-only needs --settings.", code="settings-unknown")
+    destination = parse_destination(to)
+    asked = RestoreAsked(destination, path, collision, dry_run, parts, not settings_only)
     with (
         arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
         progress_bar("restoring", quiet=json or dry_run) as bar,

@@ -243,7 +243,12 @@ async def put_content(call: Call) -> Reply:
     found_task(call)
     uploads, key = call.services.uploads, call.params["session"]
     session = uploads.find(key, call.now)
-    location = put_piece(session, call.headers.get("Content-Range", ""), call.request.body)
+    try:
+        location = put_piece(session, call.headers.get("Content-Range", ""), call.request.body)
+    except GraphError as error:
+        if error.status in (413, 416):
+            call.breach("upload-piece", error.message)
+        raise
     if location is None:
         return json_reply(progress(session))
     uploads.close(key)

@@ -21,6 +21,7 @@ from proxy.pipeline.standalone import SessionResult, backup_organization
 from proxy.restore.destination import parse_destination
 from proxy.restore.protocol import Collision
 from proxy.restore.session import RestoreAsked, RestoreResult, restore_point
+from proxy.restore.setting_rows import parse_settings
 from repository import Places, Repository, create_repository, open_repository
 from repository.catalogs import Catalog
 from tools.emulator import Emulator
@@ -144,6 +145,8 @@ class Lab:
         confirm: Callable[[RestoreResult], bool] | None = None,
         limits: BudgetLimits | None = None,
         clock: Clock | None = None,
+        settings: str = "",
+        items: bool = True,
     ) -> RestoreResult:
         """A restore as the command makes one, signed in as the application of restores."""
         assert point is not None
@@ -152,7 +155,9 @@ class Lab:
             parse_organization({**self.org, **org}),
             self.repository,
             point,
-            RestoreAsked(parse_destination(to), path, collision, dry_run),
+            RestoreAsked(
+                parse_destination(to), path, collision, dry_run, parse_settings(settings), items
+            ),
             state_dir=self.places.state_dir,
             confirm=confirm,
             version="test",

@@ -16,7 +16,7 @@ from proxy.restore.mail_message import new_message
 from proxy.restore.mime_content import read_mime
 from proxy.restore.new_attachment import from_listing
 from proxy.restore.places import matched, parents_first
-from proxy.restore.plan import Cost, decided
+from proxy.restore.plan import Cost, EntryPlan, decided
 from proxy.restore.protocol import Collision, Place, Present, item_key
 from proxy.restore.room import Room
 from proxy.restore.wanted import rows_below
@@ -111,6 +111,22 @@ def test_collisions(collision: Collision, actions: list[str]) -> None:
     if collision == "replace":
         assert [step.old for step in steps] == ["", "edited", "stranger", ""]
     assert steps[2].there == ("stranger",)
+
+
+def test_who_would_hear_of_it_decides_how_an_item_is_replaced() -> None:
+    """A meeting is written over or left; anything else may also be made anew."""
+    wanted = [(row("meeting"), "m"), (row("other"), "o")]
+    there = [Present("meeting", "m", "2", tells_others=True), Present("other", "o", "2")]
+    refused, anew = decided(wanted, there, "replace")
+    assert (refused.action, refused.old) == ("refuse", "")
+    assert (anew.action, anew.old, anew.version) == ("replace", "other", "")
+    over, also = decided(wanted, there, "replace", {b"meeting", b"other"})
+    assert (over.action, over.version, over.tells_others) == ("replace", "2", True)
+    assert (also.action, also.version, also.tells_others) == ("replace", "2", False)
+    plan = EntryPlan("u/calendar", "ann")
+    for step in (anew, over):
+        plan.add(step, 1)
+    assert plan.cost.requests == 3  # the removal is one more
 
 
 def test_equal_items_stay_as_many_as_they_were() -> None:
