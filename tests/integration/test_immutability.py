@@ -222,7 +222,8 @@ def test_locks_at_the_command_line(
 ) -> None:
     """Days grow and never shrink; what somebody changed is named by the audit, with exit code 1; forgotten packs wait."""
     address = service.address()
-    assert command("repo", "init", address, "--immutable", "5", "--governance").code == 0
+    made = command("repo", "init", address, "--immutable", "5", "--governance")
+    assert (made.code, "stolen credentials" in made.err) == (0, address.startswith("az://"))
     assert command("import", tree, address, "--name", "tree").code == 0
     shutil.rmtree(tree / "f1")
     (tree / "f0" / "n0").write_bytes(os.urandom(90_000))
