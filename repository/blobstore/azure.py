@@ -8,7 +8,7 @@ Other AZURE_* variables of obstore count too.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
@@ -94,8 +94,8 @@ class Place:
     prefix: str
     account: str
     url: str
-    key: str
-    signature: str
+    key: str = field(repr=False)
+    signature: str = field(repr=False)
 
     @classmethod
     def of(cls, container: str, prefix: str, config: "AzureConfig") -> "Place":

@@ -10,6 +10,7 @@ latest version be deleted as such: it becomes a previous one first, and what lay
 """
 
 import email.utils
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,12 +26,15 @@ from engine.errors import BackupError, Locked, NotFound
 from repository.blobstore.azure import SERVICE, AzureBlobStore, Place
 from repository.blobstore.lockable import extend_each
 from repository.blobstore.locks import BucketState, Lock, LockMode, Progress, Version
-from repository.blobstore.refusals import Answer, missing_credentials, translated
+from repository.blobstore.refusals import Answer, translated
 
 T = TypeVar("T")
 
 LISTED_FOR_VERSIONS = 50
+STORAGE_SCOPE = "https://storage.azure.com/.default"
 REPETITIONS_MAX = 6  # a minute in all
+# else each request is a line of INFO, and a refusal, which we say in one line, a page of WARNING
+logging.getLogger("azure").setLevel(logging.ERROR)
 _MODES: dict[str, LockMode] = {"locked": "compliance", "unlocked": "governance"}
 _MODE_OF: dict[LockMode, str] = {"compliance": "Locked", "governance": "Unlocked"}
 
@@ -44,7 +48,7 @@ class AzureLocks:
         self._container: Any = ContainerClient(
             store.place.url,
             store.place.container,
-            credential=_credential(store.place),
+            credential=self._ask("the store", lambda: _credential(store.place)),
             retry_total=REPETITIONS_MAX,
             initial_backoff=1,
             increment_base=2,
@@ -174,10 +178,10 @@ class AzureLocks:
             raise self._ours(error, what) from None
 
     def _ours(self, error: AzureError, what: str) -> BackupError:
-        if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-            return missing_credentials(SERVICE, self._store.describe())  # nobody gives a token
         answer = Answer(None, "", str(error.message))
-        if isinstance(error, HttpResponseError):
+        if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+            answer = Answer(401, "")  # nobody gives a token
+        elif isinstance(error, HttpResponseError):
             code = getattr(error, "error_code", None)
             answer = Answer(error.status_code, str(getattr(code, "value", code) or ""))
         return translated(answer, SERVICE, self._store.describe(), what)
@@ -190,7 +194,17 @@ def _credential(place: Place) -> Any:
         return AzureSasCredential(place.signature)
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential()
+    # what obstore knows as well: an application's secret, the identity of a workload or of the machine
+    found = DefaultAzureCredential(
+        exclude_broker_credential=True,
+        exclude_cli_credential=True,
+        exclude_developer_cli_credential=True,
+        exclude_powershell_credential=True,
+        exclude_shared_token_cache_credential=True,
+        exclude_visual_studio_code_credential=True,
+    )
+    found.get_token(STORAGE_SCOPE)  # now: within a request it would be tried again and again
+    return found
 
 
 def _clock(dates: list[datetime]) -> Callable[[Any], None]:

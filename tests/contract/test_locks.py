@@ -39,7 +39,7 @@ from repository.blobstore.protocol import BlobStore
 from repository.blobstore.s3 import open_s3
 from repository.blobstore.traced import Trace
 from tests.fixtures.azure_blobs import Container, Policy
-from tests.fixtures.http_faults import Fault, Request, faulty_way
+from tests.fixtures.http_faults import Fault, Request, faulty_way, first
 from tests.fixtures.locks import AzureInProcess, Clock, azure_in_process, locked_bucket
 from tests.fixtures.object_servers import (
     AZURE_ACCOUNT,
@@ -340,6 +340,25 @@ def test_both_halves_of_a_deletion_survive_a_bad_way(
             medium.lockable.locking(lambda name: None).delete("a")
             assert medium.versions() == []
         assert fault in way.faults
+
+
+@pytest.mark.parametrize("fault", ["lost", "doubled", "late", "lying-500"])
+def test_a_locked_write_counts_once(
+    azure_wire: AzureInProcess, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """Whatever becomes of its answer there is one version, with its lock."""
+    with faulty_way(azure_wire.server.port) as way:
+        for name, value in azure_wire.server.through(way.port).items():
+            monkeypatch.setenv(name, value)
+        store = create_store(azure_wire.address("locked"))
+        medium = Medium(store, azure_wire.clock.advance, has_markers=False)
+        lock = medium.in_seconds(3600)
+        way.schedule = first(fault, "PUT")
+        medium.locking(lock).put_new("pack/a", b"content")
+        for late in way.late:
+            late.join()
+        assert fault in way.faults
+        assert [medium.locks.lock_of(v.name, v.version_id) for v in medium.versions()] == [lock]
 
 
 def test_a_version_that_was_written_meanwhile_stays(

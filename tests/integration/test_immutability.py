@@ -222,7 +222,8 @@ def test_locks_at_the_command_line(
 ) -> None:
     """Days grow and never shrink; what somebody changed is named by the audit, with exit code 1; forgotten packs wait."""
     address = service.address()
-    assert command("repo", "init", address, "--immutable", "5", "--governance").code == 0
+    made = command("repo", "init", address, "--immutable", "5", "--governance")
+    assert (made.code, "stolen credentials" in made.err) == (0, address.startswith("az://"))
     assert command("import", tree, address, "--name", "tree").code == 0
     shutil.rmtree(tree / "f1")
     (tree / "f0" / "n0").write_bytes(os.urandom(90_000))
@@ -247,6 +248,47 @@ def test_locks_at_the_command_line(
     assert command("repo", "lock", "extend", address).code == 0
     audited = command("repo", "lock", "audit", address, "--json")
     assert {drift["kind"] for drift in audited.document["drifts"]} == {"overwritten"}
+
+
+def test_locks_end_and_what_is_dead_goes(
+    azure_wire: AzureInProcess,
+    tree: Path,
+    tmp_path: Path,
+    command: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    On Azure, whose time the test moves: what was forgotten waits for its locks, then goes with every version; what is needed
+    is locked anew, and the audit says when it was not.
+    """
+    service = AzureLocking(azure_wire)
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    address = service.address()
+    assert command("repo", "init", address, "--immutable", "5").code == 0
+    assert command("import", tree, address, "--name", "tree").code == 0
+    shutil.rmtree(tree / "f1")
+    assert command("import", tree, address, "--name", "tree").code == 0
+    assert command("forget", address, "--keep-last", "1", "--force").code == 0
+    collected = [command("repo", "collect", address, "--json").document for _ in range(2)]
+    waiting = collected[-1]["locked"]
+    assert waiting > 0
+    assert [report["deleted"] for report in collected] == [0, 0]
+    azure_wire.clock.advance(20 * 24 * 3600)
+    audited = command("repo", "lock", "audit", address, "--json")
+    assert (audited.code, {d["kind"] for d in audited.document["drifts"]}) == (1, {"short"})
+    assert command("repo", "lock", "extend", address).code == 0
+    audited = command("repo", "lock", "audit", address, "--json")
+    assert (audited.code, audited.document["drifts"]) == (0, [])
+    assert command("repo", "collect", address, "--json").document["locked"] == 0
+    container, prefix = service._container(address)
+    kinds = [f"{prefix}/{kind}/" for kind in ("pack", "run", "manifest", "point")]
+    left = [b for kind in kinds for b in container.list_blobs(kind, include=["versions"])]
+    assert {blob.is_current_version for blob in left} == {True}
+    assert command("repo", "lock", "audit", address).code == 0
+    assert command("repo", "verify", address, "--read-data").code == 0
+    assert command("export", address, "tree:latest", tmp_path / "out").code == 0
+    assert snapshot(tmp_path / "out") == snapshot(tree)
 
 
 def test_what_repair_and_salvage_put_back_is_locked(

@@ -29,7 +29,7 @@ REPOSITORY = (
                 "--immutable",
                 metavar="DAYS",
                 type=within(int, 1, 36500),
-                help="Lock what is stored for so many days (S3 with Object Lock, Azure with version-level immutability)",
+                help="Lock what is stored for so many days at least (S3 Object Lock, Azure version-level immutability)",
             ),
             switch(
                 "--governance", "With --immutable: who has a right of its own may take locks away"

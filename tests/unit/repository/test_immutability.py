@@ -496,6 +496,17 @@ def test_a_store_that_drops_locks_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Unsupported) as caught:
         initialize(store, PASSPHRASE, CHEAP, lock=LockForm("compliance", DAYS))
     assert caught.value.code == "locks-ignored"
+
+
+def test_a_store_that_weakens_locks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that makes governance of compliance makes no repository that promises compliance."""
+    store = VersionedMemoryStore(Clock())
+    weaker = Lock("governance", store.now() + timedelta(days=999))
+    monkeypatch.setattr(VersionedMemoryStore, "lock_of", lambda *_: weaker)
+    with pytest.raises(Unsupported) as caught:
+        initialize(store, PASSPHRASE, CHEAP, lock=LockForm("compliance", DAYS))
+    assert caught.value.code == "locks-ignored"
+    initialize(VersionedMemoryStore(Clock()), PASSPHRASE, CHEAP, lock=LockForm("governance", DAYS))
     assert "config" not in [blob.name for blob in store.list("")]
 
 
