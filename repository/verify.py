@@ -32,6 +32,7 @@ from repository.blobstore.ahead import workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.cellcheck import lost_cell
+from repository.closed_scopes import ClosedScope, ClosedScopes
 from repository.drill import DrillReport, drill
 from repository.entries import Entry
 from repository.index import NOT_FOUND
@@ -112,6 +113,7 @@ class VerifyReport:
             found sound at this level; empty if one never was.
         lost: entries of which something cannot be read. points_affected: ids of the restore points that are not whole.
         affected: both in lines for people.
+        closed: scopes that were shredded or whose keys are not here: no damage, and not looked into. closed_frames: of them.
     """
 
     level: Level
@@ -128,6 +130,8 @@ class VerifyReport:
     lost: list[Lost] = field(default_factory=list)
     points_affected: list[str] = field(default_factory=list)
     affected: list[str] = field(default_factory=list)
+    closed: list[ClosedScope] = field(default_factory=list)
+    closed_frames: int = 0
     drill: DrillReport | None = None
 
     @property
@@ -169,6 +173,7 @@ class _Verifier:
         self._bad_chunks: dict[ObjectId, set[bytes]] = {}  # by the pack in which they are damaged
         self._bad_packs: set[ObjectId] = set()
         self._points_of: dict[EntryRef, list[str]] = {}
+        self._scopes = ClosedScopes(repository.keyring, repository.entries)
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
 
     def _reaches(self, level: Level) -> bool:
@@ -188,10 +193,12 @@ class _Verifier:
         self._entries()
         self._lost_cells()
         if self._reaches("drill"):
-            report.drill = drill(repository, repository.entries.newest(), everything=everything)
+            newest = self._scopes.readable(repository.entries.newest())
+            report.drill = drill(repository, newest, everything=everything)
         report.packs = len(packs)
         report.chunks = repository.index.count()
         report.affected += map(str, report.lost)
+        report.closed = self._scopes.told(repository.entries, self._points_of)
         return report
 
     def _named_objects(self) -> None:
@@ -291,6 +298,7 @@ class _Verifier:
         """Take in what was found of a pack; whether it is sound."""
         before = len(self._report.problems)
         self._report.bytes_read += findings.bytes_read
+        self._report.closed_frames += findings.closed_frames
         known = findings.name in self._repository.state.damaged  # a problem if something needs it
         for error in findings.errors if not known else ():
             self._report.add(findings.name, error)
@@ -332,6 +340,8 @@ class _Verifier:
             if (broken := self._broken(entry)) is not None:
                 why, items = broken
                 points.update(having)
+            elif self._scopes.is_shredded(entry):
+                continue
             elif form.checkpoint is not None and self._missing([part_from(form.checkpoint)]):
                 # every item is there; only the next backup has more to do
                 why, items, having = "its checkpoint is damaged, its items are not", (), ()
@@ -391,8 +401,15 @@ class _Verifier:
     def _broken(self, entry: Entry) -> tuple[str, tuple[str, ...]] | None:
         """Why an entry cannot be read in full, with the items that are lost, or None."""
         form = entry.form
+        if self._scopes.is_shredded(entry):
+            return None  # gone on purpose
         if self._missing([part_from(part.part) for part in form.catalog]):
             return "its catalog is damaged", ()
+        if self._scopes.is_closed(entry):
+            sealed = self._repository.index.packs_sealed_in(self._scopes.epochs([entry]))
+            if sealed & (self._bad_packs | self._bad_chunks.keys()):
+                return "packs of its closed scope are damaged: which items, its key would tell", ()
+            return None
         lost: list[bytes] = []
         if self._reaches("read") or self._has_bad or self._repository.lost_runs:
             try:
