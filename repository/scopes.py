@@ -6,7 +6,6 @@ A machine is told once where the service key of a scope is; the address, which i
 
 import contextlib
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ DESTROYED = "key-service-destroyed"
 
 
 class _Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    services: tuple[str, ...] = ()
+    services: dict[str, str] = {}  # addresses by title
 
 
 class OpenScopes:
@@ -88,22 +87,22 @@ class OpenScopes:
     def _services(self) -> dict[str, ServiceKey]:
         if self._held is None:
             self._held = {}
-            for address in self._told():
-                with contextlib.suppress(UsageError):  # no address of ours
-                    one = ServiceKey(*file_key_service(address))
-                    self._held[one.title] = one
+            for title, address in self._told().items():
+                with contextlib.suppress(UsageError):  # somebody wrote into the file
+                    self._held[title] = ServiceKey(*file_key_service(address))
         return self._held
 
-    def _told(self) -> Iterable[str]:
+    def _told(self) -> dict[str, str]:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_Told).services
         except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-            return ()
+            return {}
         except OSError as error:
             raise state_unusable(self._path, error) from error
 
     def _remember(self) -> None:
-        told = tuple(sorted(held.address for held in self._services().values()))
+        held = {title: held.address for title, held in self._services().items()}
+        told = {**self._told(), **held}  # another process may have been told of others
         temporary = self._path.with_suffix(f".{secrets.token_hex(8)}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from engine.checkedjson import encode_checked
 from engine.keyfile import encode_private_key
 from engine.keys import OpeningKey
 from repository import Repository
+from repository.keyservice import _KeyFile
 from repository.scopes import destroy_scope
 from repository.unlocking import recipient_key, recovery_key
 from tests.fixtures.formats import TIME, UUID
+from tests.fixtures.keyrings import SERVICE_KEY
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, commit_files
 from tests.fixtures.scopes import CONTOSO, FABRIKAM, service_key, with_scopes
 from tests.integration.test_reader import ROOT, flip, opened, read, repo
-from tools.reader.keys import Opening, _fitting, _opened, read_checked
+from tools.reader.keys import Opening, _fitting, _key_set, _opened, read_checked
 
 __all__ = ["opened", "repo"]  # fixtures
 pytestmark = pytest.mark.slow  # every restore is a process of its own
@@ -115,3 +118,18 @@ def test_golden_keys_open() -> None:
         key_set = _opened(ring, key, opening, UUID)
         assert base64.b64decode(key_set["id_key"]) == b"i" * 32
         assert set(key_set["epochs"]) == {"1", "2"}
+
+
+def test_golden_scopes_open(tmp_path: Path) -> None:
+    """The checked-in ring of scopes opens, and the file of the service key gives the checked-in keys."""
+    golden = json.loads((ROOT / "tests" / "golden" / "format-1.json").read_text())["exact"]
+    ring = read_checked(golden["key_ring_of_scopes"].encode(), newest=2)
+    key_set = _opened(ring, *_fitting(ring["keys"], "passphrase"), UUID)
+    file = tmp_path / "fabrikam.key"
+    file.write_bytes(encode_checked(_KeyFile(1, {"1": SERVICE_KEY})))
+    keys = _key_set(key_set, UUID, [file])
+    assert sorted(keys.epochs) == [1, 2, 3]
+    scope = keys.epochs[3]
+    assert [k.hex() for k in (scope.data, scope.metadata, scope.id_key)] == golden["scope_keys"][:3]
+    assert "shredded" in keys.closed[4]
+    assert sorted(_key_set(key_set, UUID, []).closed) == [3, 4]

@@ -127,7 +127,7 @@ def destroy(
     json: bool,
 ) -> int:
     """Shred a scope: destroy its key in the key service, then take it out of the key ring."""
-    from repository.scopes import destroy_scope, require_destroyable, shredded
+    from repository.scopes import destroy_scope, require_destroyable, scope_state, shredded
 
     keyring, contents = _opened(repo, name, passphrase_file, cache_dir, state_dir)
     scope = keyring.scope(name)
@@ -148,7 +148,8 @@ def destroy(
         change = destroy_scope(keyring, scope, held)
     if json:
         goes = None if contents is None else dataclasses.asdict(contents)
-        facts = _facts(keyring.scope(scope.id), "shredded" if change else "open", "")
+        now = keyring.ring.key_set.scopes[scope.id]
+        facts = _facts(now, *scope_state(keyring, now))
         print_json({"dry_run": dry_run, **facts, "contents": goes, **_left(change)})
         return WARNINGS if change is not None and change.left else DONE
     if change is None:

@@ -1,5 +1,6 @@
 """`strongroom repo key scope`, and --dry-run of every change of keys: from making a scope to shredding it."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,31 @@ def test_a_scope_from_its_making_to_its_end(
     assert sum(p.stat().st_size for p in (repo / "pack").rglob("*") if p.is_file()) < size
     done(command("export", repo, "ours:latest", tmp_path / "ours"))
     assert snapshot(tmp_path / "ours") == snapshot(tree)
+
+
+def test_the_name_must_be_typed(
+    command: CommandLine, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who types another name has changed nothing."""
+    address = f"file:{tmp_path}/kms/fabrikam"
+    done(command("repo", "key", "scope", "add", repo, "Fabrikam", "--service", address))
+    before = snapshot(repo), snapshot(tmp_path / "kms")
+    destroy = "repo", "key", "scope", "destroy", repo, "Fabrikam"
+    monkeypatch.setattr("sys.stdin", Terminal("fabrikam\n"))
+    wrong = command(*destroy)
+    assert (wrong.code, "confirmation-wrong" in wrong.err) == (2, True)
+    assert (snapshot(repo), snapshot(tmp_path / "kms")) == before
+    monkeypatch.setattr("sys.stdin", Terminal("Fabrikam\n"))
+    done(command(*destroy))
+    again = command(*destroy, "--yes")
+    assert (again.code, "scope-not-found" in again.err) == (1, True)
+
+
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_another_machine_is_told_where_the_key_is(

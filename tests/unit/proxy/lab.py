@@ -118,6 +118,7 @@ class Lab:
         workloads: Sequence[Workload] = ("mail", "drives"),
         limits: BudgetLimits | None = None,
         selection: Selection | None = None,
+        scope: str | None = None,
     ) -> SessionResult:
         """A session without a server."""
         return await backup_organization(
@@ -128,6 +129,7 @@ class Lab:
             workloads=workloads,
             version="test",
             limits=limits,
+            scope=scope,
         )
 
     async def restore(
