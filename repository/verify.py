@@ -289,6 +289,7 @@ class _Verifier:
                 (sound if is_sound else damaged).append(findings.name)
                 self._progress(done + 1, len(chosen), self._report.bytes_read)
         self._report.packs_looked_into = len(chosen)
+        # frames of closed scopes were looked at as deeply as anybody here can
         ledger.note(sound, damaged, level, ambient.now())
         self._report.oldest = ledger.oldest(packs, level)
         with contextlib.suppress(OSError):  # advice alone

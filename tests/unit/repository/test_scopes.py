@@ -33,6 +33,7 @@ from repository.scopes import (
 from repository.unlocking import passphrase_key
 from repository.unlocking import service_key as key_of_service
 from tests.fixtures.crash import clone
+from tests.fixtures.faults import FaultStore
 from tests.fixtures.repositories import (
     CHEAP,
     PASSPHRASE,
@@ -324,6 +325,36 @@ def test_a_writer_that_began_before_the_shredding_commits_nothing(
         commit_files(repository, writer, {"after": b"a"}, object_key("shared"))
     assert repository.verify("read").ok
     assert other.refresh().manifests == repository.refresh().manifests
+
+
+def test_a_commit_that_overtakes_the_shredding_is_shredded(
+    store: MemoryStore, repository: Repository, kept: Kept, folder: Path, open_repo: OpenRepository
+) -> None:
+    """Between the writer's last look and the swap of its cell: what it commits is whole, and as unreadable as the rest."""
+    between = FaultStore(store)
+    other = open_repo(between)
+    attach_scope(other.keyring, service_key(folder, "fabrikam"))
+
+    def shred(operation: str, name: str) -> None:
+        if operation == "put_new" and name.startswith("manifest/"):
+            between.on_operation = lambda operation, name: None
+            destroy(repository, folder, FABRIKAM)
+
+    with other.write_session("late", FABRIKAM) as late:
+        between.on_operation = shred
+        entry = commit_files(other, late, {"late": b"l"}, object_key(FABRIKAM))
+        with pytest.raises(ScopeClosed):
+            late.seal_point(PointDraft(new_point_id(), "late", "s", "success", (entry.ref,)))
+    assert codes(open_repo(store), kept) == {
+        FABRIKAM: "scope-shredded",
+        CONTOSO: "scope-closed",
+        "": "",
+    }
+    assert repository.verify("read").ok
+    repository.forget([kept.points[FABRIKAM]])
+    repository.collect(limits=NOW)
+    assert repository.entries.heads("user", FABRIKAM, "files") == []
+    assert repository.index.packs_sealed_in({2}) == set()
 
 
 def test_the_service_key_alone_stops_writers(
