@@ -6,7 +6,7 @@ import msgspec
 from blake3 import blake3
 
 from engine.errors import Corruption
-from engine.version import require_readable
+from engine.version import FORMAT_VERSION, require_readable
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
@@ -18,12 +18,14 @@ def encode_checked(form: msgspec.Struct) -> bytes:
     return _indented(members)
 
 
-def decode_checked(stored: bytes, kind: type[Form], code: str, what: str) -> Form:
+def decode_checked(
+    stored: bytes, kind: type[Form], code: str, what: str, newest: int = FORMAT_VERSION
+) -> Form:
     """
     Reverse of `encode_checked`.
 
     Args:
-        code, what: error code and name of the thing, for the message.
+        code, what: error code and name of the thing, for the message. newest: version of this form that is understood.
 
     Raises:
         Corruption: a byte is not as it was written. Unsupported: a newer program wrote it.
@@ -39,7 +41,7 @@ def decode_checked(stored: bytes, kind: type[Form], code: str, what: str) -> For
     ):
         raise Corruption(f"{what} is damaged (checksum)", code=code)
     version = members.get("strongroom")
-    if isinstance(version, int):
+    if isinstance(version, int) and version > newest:
         require_readable(version)
     try:
         return msgspec.convert(members, kind)

@@ -9,7 +9,8 @@ BackupError
 ├── Unavailable     later (retry_after_s when known)
 │   └── Throttled
 ├── Denied          a person has to act: consent, rights, passphrase
-│   └── Locked      wait until it expires
+│   ├── Locked      wait until it expires
+│   └── ScopeClosed attach the key of the scope; none will come if it was shredded
 ├── Corruption      never retry, never overwrite; quarantine and report what is affected
 ├── Unsupported     a newer program is needed
 └── InternalError   our bug
@@ -90,6 +91,12 @@ class Locked(Denied):
     """Protected until a time; waiting is all that helps."""
 
     duty = "wait"
+
+
+class ScopeClosed(Denied):
+    """Sealed under the keys of a scope that this machine does not have, or that nobody has any more."""
+
+    duty = "attach its key, or live without"
 
 
 class Corruption(BackupError):

@@ -7,7 +7,7 @@ nobody who does not hold the key set.
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -34,6 +34,7 @@ from engine.keys import (
 KeyKind = Literal["passphrase", "recovery", "recipient", "service"]
 KEYS_MAX = 256
 LABEL_CHARACTERS_MAX = 64
+RING_FORM, RING_FORM_SCOPES = 1, 2  # a ring with scopes says 2, so that programs before them refuse
 _Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -114,12 +115,7 @@ def seal_ring(ring: Ring, repository: bytes, draw: Callable[[int], bytes]) -> by
 
     Raises: UsageError: a key that nothing can be sealed to, no key, or more than KEYS_MAX; a label that is too long.
     """
-    if not 0 < len(ring.keys) <= KEYS_MAX:
-        raise UsageError(f"a repository has 1 to {KEYS_MAX} keys", code="key-limit")
-    if any(len(key.label) > LABEL_CHARACTERS_MAX for key in ring.keys):
-        raise UsageError(
-            f"give a label of at most {LABEL_CHARACTERS_MAX} characters", code="label-long"
-        )
+    require_sealable(ring.keys)
     ring_key = draw(KEY_BYTES)
     forms = [_share(key, ring, ring_key, repository, draw(KEY_BYTES)) for key in ring.keys]
     plain = msgspec.json.encode(
@@ -128,9 +124,20 @@ def seal_ring(ring: Ring, repository: bytes, draw: Callable[[int], bytes]) -> by
             {key.id: _MemberForm(key.member, key.label) for key in ring.keys},
         )
     )
-    bare = RingForm(1, ring.number, forms, "")
+    version = RING_FORM_SCOPES if ring.key_set.scopes else RING_FORM
+    bare = RingForm(version, ring.number, forms, "")
     sealed = AESGCM(derive(ring_key, "key set")).encrypt(bytes(12), plain, _bound(bare, repository))
     return encode_checked(msgspec.structs.replace(bare, sealed=_text(sealed)))
+
+
+def require_sealable(keys: Sequence[Key]) -> None:
+    """UsageError: no key, or more than KEYS_MAX; a label that is too long."""
+    if not 0 < len(keys) <= KEYS_MAX:
+        raise UsageError(f"a repository has 1 to {KEYS_MAX} keys", code="key-limit")
+    if any(len(key.label) > LABEL_CHARACTERS_MAX for key in keys):
+        raise UsageError(
+            f"give a label of at most {LABEL_CHARACTERS_MAX} characters", code="label-long"
+        )
 
 
 def _share(key: Key, ring: Ring, ring_key: bytes, repository: bytes, ephemeral: bytes) -> KeyForm:
@@ -160,7 +167,7 @@ def _share(key: Key, ring: Ring, ring_key: bytes, repository: bytes, ephemeral: 
 
 def read_ring(stored: bytes) -> RingForm:
     """Read a ring without opening it. Corruption if a byte of it is not as it was written; Unsupported."""
-    form = decode_checked(stored, RingForm, "key-corrupt", "the key ring")
+    form = decode_checked(stored, RingForm, "key-corrupt", "the key ring", RING_FORM_SCOPES)
     if len({key.id for key in form.keys}) < len(form.keys):
         raise _impossible()
     for key in form.keys:
@@ -212,6 +219,8 @@ def decode_sealed(form: RingForm, plain: bytes) -> Ring:
         raise Corruption("the key set cannot be read", code="key-set-corrupt") from error
     if len(inner.keys) != len(keys) or any(len(key.member) != KEY_BYTES for key in keys):
         raise Corruption("the key set is incomplete", code="key-set-corrupt")
+    if inner.key_set.scopes and form.strongroom < RING_FORM_SCOPES:
+        raise Corruption("the key ring has scopes and does not say so", code="key-set-corrupt")
     return Ring(form.ring, keys, key_set_from(inner.key_set))
 
 

@@ -58,8 +58,12 @@ class ObjectKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display_name: str = ""
 
 
-class EntryForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State of one object and workload after one slice. `items` and `bytes` describe the whole catalog."""
+class EntryForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    State of one object and workload after one slice. `items` and `bytes` describe the whole catalog.
+
+    `scope`: id of the scope whose keys seal its catalog, checkpoint and contents; without one the member is left out.
+    """
 
     object: ObjectKey
     workload: str
@@ -70,6 +74,7 @@ class EntryForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalog: tuple[CatalogPart, ...]
     checkpoint: PartForm | None
     parents: tuple[EntryRef, ...]
+    scope: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{16})?$")] = ""
 
 
 class ManifestForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -35,12 +35,15 @@ _PACK = struct.Struct("<32sB3x")
 _FRAME = struct.Struct("<I16sQIIIIIHBB")
 _FRAME_STORED_WORD = 7  # the stored size, counted in words of 4 bytes
 _FRAME_PLAIN_WORD = 8
+_FRAME_EPOCH_WORD = 10
+_ROW_FRAME_WORD = 8
 
 
 assert _COUNTS.size == COUNTS_BYTES
 assert ROW_BYTES == runs.ROW_BYTES
 assert _FRAME.size % 4 == 0
 assert struct.calcsize("<I16sQI") == 4 * _FRAME_PLAIN_WORD
+assert struct.calcsize("<I16sQIII") == 4 * _FRAME_EPOCH_WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,31 @@ class Run:
         for pack, size in zip(words[::step], words[_FRAME_STORED_WORD::step], strict=True):
             sizes[pack] += size
         return sizes
+
+    def frame_epochs(self) -> memoryview:
+        """The epoch of each of its frames, as u32."""
+        return self.frames.cast("I")[_FRAME_EPOCH_WORD :: _FRAME.size // 4]
+
+    def ids_sealed_in(self, epochs: Collection[int]) -> bytes:
+        """Ids, joined, of the chunks whose frames are sealed in one of these epochs."""
+        among = {n for n, epoch in enumerate(self.frame_epochs()) if epoch in epochs}
+        if not among:
+            return b""
+        rows, frames = self.rows, self.rows.cast("I")[_ROW_FRAME_WORD :: ROW_BYTES // 4]
+        return b"".join(
+            rows[ROW_BYTES * n : ROW_BYTES * n + CHUNK_ID_BYTES]
+            for n, frame in enumerate(frames)
+            if frame in among
+        )
+
+    def packs_sealed_in(self, epochs: Collection[int]) -> set[ObjectId]:
+        """Packs with a frame that is sealed in one of these epochs."""
+        numbers = self.frames.cast("I")[:: _FRAME.size // 4]
+        return {
+            self.packs[pack][0]
+            for pack, epoch in zip(numbers, self.frame_epochs(), strict=True)
+            if epoch in epochs
+        }
 
     def frame(self, number: int) -> RunFrame:
         """Frame `number` (0 .. frame_count - 1). Corruption if it is not there or cannot be."""

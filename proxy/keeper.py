@@ -55,9 +55,16 @@ class KeptRepository:
     """One open repository and its write session. Made by `RepositoryKeeper`."""
 
     def __init__(
-        self, repository: Repository, identity: str | None, limits: KeeperLimits, *, owned: bool
+        self,
+        repository: Repository,
+        identity: str | None,
+        limits: KeeperLimits,
+        *,
+        owned: bool,
+        scope: str | None = None,
     ) -> None:
         self.repository = repository
+        self._scope = scope
         self._owned = owned
         self._identity = identity
         self._limits = limits
@@ -120,7 +127,9 @@ class KeptRepository:
     async def _writer(self) -> WriteSession:
         """The write session, begun if there is none. In the turn."""
         if self._session is None:
-            self._session = await self._run_turn(self.repository.write_session, self._identity)
+            self._session = await self._run_turn(
+                self.repository.write_session, self._identity, self._scope
+            )
             self._committed_at = time.monotonic()
             self._committed_bytes = 0
         return self._session
@@ -148,7 +157,7 @@ class KeptRepository:
             key,
             workload,
             session,
-            previous=heads[0] if heads else None,
+            previous=writer.scope.ground(heads),
             parents=tuple(head.ref for head in heads),
         )
 
@@ -346,13 +355,17 @@ class RepositoryKeeper:
         repository = await asyncio.to_thread(self.repository, url, passphrase)
         return self._keep(url, repository, owned=True)
 
-    def adopt(self, repository: Repository) -> KeptRepository:
-        """Keep a repository that somebody else opened and will close."""
-        return self._keep(repository.id, repository, owned=False)
+    def adopt(self, repository: Repository, scope: str | None = None) -> KeptRepository:
+        """Keep a repository that somebody else opened and will close; all is written in this scope, if one is named."""
+        return self._keep(repository.id, repository, owned=False, scope=scope)
 
-    def _keep(self, key: str, repository: Repository, *, owned: bool) -> KeptRepository:
+    def _keep(
+        self, key: str, repository: Repository, *, owned: bool, scope: str | None = None
+    ) -> KeptRepository:
         if key not in self._kept:
-            kept = KeptRepository(repository, self._identity, self._limits, owned=owned)
+            kept = KeptRepository(
+                repository, self._identity, self._limits, owned=owned, scope=scope
+            )
             self._kept[key] = kept
         return self._kept[key]
 

@@ -59,6 +59,8 @@ class Compaction:
         self._reader = repository.reader
         self._check = PackCheck(repository.store, repository.keys, repository.uuid)
         self._session = session
+        self._keyring = repository.keyring
+        self._keys = repository.keys
 
     def copy(self, name: str, size: int, needed: Mapping[int, Set[bytes]]) -> None:
         """
@@ -75,6 +77,8 @@ class Compaction:
             for frame in self._directory(name, size).frames
             if needed.get(frame.info.offset)
         }
+        if any(map(self._is_closed, frames.values())):
+            self._require_intact(name, size)
         places = [FramePlace(pack, object_class, frame.info) for frame in frames.values()]
 
         def read(near: Sequence[FramePlace]) -> memoryview:
@@ -89,6 +93,15 @@ class Compaction:
                 one = bytes(stored[at : at + place.info.stored_bytes])
                 self._copy_frame(frames[place.info.offset], place, one, needed[place.info.offset])
 
+    def _is_closed(self, frame: DirectoryFrame) -> bool:
+        scope = self._keys.scope_of(frame.info.epoch)
+        return scope is not None and not self._keyring.is_scope_open(scope.id)
+
+    def _require_intact(self, name: str, size: int) -> None:
+        """Corruption if the bytes of a pack are not those its name says."""
+        for error in self._check.check(name, size, scrub=True, decode=False).errors:
+            raise Corruption(f"{name}: {error.message}", code="pack-corrupt")
+
     def _directory(self, name: str, size: int) -> Directory:
         findings = self._check.check(name, size, scrub=False, decode=False)
         if findings.directory is None:
@@ -98,8 +111,16 @@ class Compaction:
     def _copy_frame(
         self, frame: DirectoryFrame, place: FramePlace, stored: bytes, needed: Set[bytes]
     ) -> None:
-        """The frame is opened in any case: what is damaged must not be spread."""
-        plain = self._reader.open(place, memoryview(stored))
+        """
+        What is damaged must not be spread: the frame is opened, or the hash of its pack was right.
+
+        One of a scope is copied as it is, whatever share of it is needed: its chunks must not come under other keys.
+        """
+        is_scoped = self._keys.scope_of(frame.info.epoch) is not None
+        plain = b"" if self._is_closed(frame) else self._reader.open(place, memoryview(stored))
+        if is_scoped:
+            self._session.copy_frame(place.object_class, frame, stored)
+            return
         refs = [
             frame.refs[at : at + REFERENCE_BYTES]
             for at in range(0, len(frame.refs), REFERENCE_BYTES)

@@ -9,7 +9,7 @@ from what the copy itself says.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -122,10 +122,10 @@ def copy_points(
     left = deque(plan.wanted)
     lost = 0
     while left:
-        with target.write_session(identity) as session:
+        with target.write_session(identity, plan.scopes.get(left[0].id)) as session:
             run = _Run(source, target, session, report, progress, limits or CopyLimits(), show)
             try:
-                run.copy(left)
+                run.copy(left, plan.scopes)
             except Fenced as error:
                 lost += 1
                 if error.code != "turn-revoked" or lost > TURNS_LOST_MAX:
@@ -201,9 +201,10 @@ class _Run:
         self._threads.shutdown(cancel_futures=True)
         self._parts.close()
 
-    def copy(self, points: "deque[PointForm]") -> None:
-        """Copy restore points; each leaves `points` when it is durable."""
-        while points:
+    def copy(self, points: "deque[PointForm]", scopes: Mapping[str, str]) -> None:
+        """Copy restore points, up to one of another scope than the first one; each leaves `points` when it is durable."""
+        scope = scopes.get(points[0].id)
+        while points and scopes.get(points[0].id) == scope:
             point = points[0]
             self._copy_point(point)
             points.popleft()
@@ -296,6 +297,8 @@ class _Run:
         assert self._point is not None
         with self._lock:
             ground = self._copied.ground(entry, self._point.name, rank)
+        if ground.copied is not None and ground.copied.form.scope != self._session.scope.id:
+            ground = Ground(None, None, False, ground.parents)  # its rows are under other keys
         made = self._compare(original, ground)
         self._count(made.unchanged.items, made.unchanged.bytes)
         if not made and ground.copied is not None and self._is_copy(entry, ground):

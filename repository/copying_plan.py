@@ -6,9 +6,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from engine.collection import point_id
-from engine.errors import Conflict, UsageError
+from engine.errors import Conflict, ScopeClosed, Unsupported, UsageError
 from engine.manifest import PointForm
 from repository.points import Damaged, resolve_point
+from repository.scopes import point_scopes, require_open
 from repository.tree import WORKLOAD as TREE
 
 if TYPE_CHECKING:
@@ -38,13 +39,16 @@ class Plan:
 
     Attributes:
         wanted: to be copied. present: those asked for that are copied already. older: left out, as of `Selection.again`.
-        damaged: those that cannot be read.
+        damaged: those that cannot be read. closed: those asked for that are in a scope which is not open here, and why.
+        scopes: of each wanted one the name of its scope, empty for none.
     """
 
     wanted: list[PointForm] = field(default_factory=list)
     present: list[PointForm] = field(default_factory=list)
     older: list[PointForm] = field(default_factory=list)
     damaged: Damaged = field(default_factory=dict)
+    closed: dict[str, str] = field(default_factory=dict)
+    scopes: dict[str, str] = field(default_factory=dict)
 
 
 def require_two(source: "Repository", target: "Repository") -> None:
@@ -93,7 +97,33 @@ def plan_copy(source: "Repository", target: "Repository", selection: Selection) 
         else:
             plan.older.append(point)
     _require_room(target, plan)
+    _choose_scopes(source, target, plan)
     return plan
+
+
+def _choose_scopes(source: "Repository", target: "Repository", plan: Plan) -> None:
+    """
+    What is in a scope goes into the scope of that name in the copy, which must be there and open. What is closed is left out.
+
+    Raises: NotFound(scope-not-found), ScopeClosed: of the copy. Unsupported(scope-several): a restore point of several scopes.
+    """
+    wanted, plan.wanted = plan.wanted, []
+    for point in wanted:
+        ids = point_scopes(source, point)
+        try:
+            names = [require_open(source, scope_id) for scope_id in sorted(ids) if scope_id]
+        except ScopeClosed as error:
+            plan.closed[point.id] = error.message
+            continue
+        if len(ids) > 1:
+            raise Unsupported(
+                f"restore point {point.id} has something of several scopes: such a one is not copied",
+                code="scope-several",
+            )
+        plan.scopes[point.id] = name = "".join(names)
+        if name:
+            require_open(target, target.keyring.scope(name).id)
+        plan.wanted.append(point)
 
 
 def _require_room(target: "Repository", plan: Plan) -> None:

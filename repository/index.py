@@ -306,6 +306,16 @@ class Index:
                 found[object_class, pack] += size
         return dict(found)
 
+    def ids_sealed_in(self, epochs: Collection[int]) -> bytes:
+        """Ids, joined, of all chunks in frames of these epochs; one that is found in several runs comes several times."""
+        segments = self._current().segments if epochs else ()
+        return b"".join(segment.run.ids_sealed_in(epochs) for segment in segments)
+
+    def packs_sealed_in(self, epochs: Collection[int]) -> set[ObjectId]:
+        """Packs with a frame of one of these epochs."""
+        segments = self._current().segments if epochs else ()
+        return {pack for segment in segments for pack in segment.run.packs_sealed_in(epochs)}
+
     @property
     def file_bytes(self) -> int:
         """Bytes of the files in use; memory of theirs is file-backed and shared."""

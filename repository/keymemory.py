@@ -33,6 +33,11 @@ class KeyMemory:
             raise state_unusable(path, error) from error
 
     @property
+    def folder(self) -> Path:
+        """The repository's folder of this machine."""
+        return self._path.parent
+
+    @property
     def key(self) -> str:
         """Id of the key that opened last; empty if none is known."""
         return self._held.key

@@ -18,16 +18,28 @@ from engine.errors import (
     Denied,
     InternalError,
     NotFound,
+    ScopeClosed,
     Unavailable,
     UsageError,
 )
-from engine.keyring import Key, KeyForm, Ring, RingForm, open_ring, read_ring, seal_ring
+from engine.keyring import (
+    Key,
+    KeyForm,
+    Ring,
+    RingForm,
+    open_ring,
+    read_ring,
+    require_sealable,
+    seal_ring,
+)
 from engine.keys import KEY_BYTES, EpochKeys, KeySet, derive
+from engine.scope import SCOPES_MAX, Scope
 from repository.ambient import random_bytes
 from repository.blobstore.locks import kept_versions
 from repository.blobstore.protocol import BlobStore
 from repository.keymemory import KeyMemory
 from repository.layout import KEYS
+from repository.scopes import OpenScopes
 from repository.unlocking import Credential, unlock
 
 COPIES = ("a", "b")
@@ -127,6 +139,7 @@ class Keyring:
         self._store = store
         self._repository = repository
         self._memory = memory
+        self.scopes = OpenScopes(memory.folder / "scopes.json")
         self._lock = threading.RLock()
         memory.check(form.ring)
         key, self._opening = unlock(form, credential, memory.key)
@@ -174,9 +187,13 @@ class Keyring:
 
     def _look(self, number: int) -> EpochKeys | None:
         with self._lock:
-            if number not in self._ring.key_set.epochs:
+            keys = self._ring.key_set
+            if number not in keys.epochs and keys.scope_of(number) is None:
                 self.renewed()
-            return self._ring.key_set.epochs.get(number)
+                keys = self._ring.key_set
+            if (scope := keys.scope_of(number)) is not None:
+                return self.scopes.keys(scope)
+            return keys.epochs.get(number)
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -193,11 +210,22 @@ class Keyring:
         """One more key opens the repository. Conflict(key-exists) if its public half is there."""
 
         def added(ring: Ring) -> Ring:
-            if any(other.public_key == key.public_key for other in ring.keys):
-                raise Conflict("this key opens the repository already", code="key-exists")
+            self.require_addable(key)
             return replace(ring, keys=(*ring.keys, key))
 
         return self._change(added)
+
+    def require_addable(self, key: Key) -> None:
+        """Conflict(key-exists), UsageError(key-limit, label-long): what `add` refuses."""
+        if any(other.public_key == key.public_key for other in self._ring.keys):
+            raise Conflict("this key opens the repository already", code="key-exists")
+        live = [s for s in self._ring.key_set.scopes.values() if not s.is_destroyed]
+        if key.service and any(scope.service == key.service for scope in live):
+            raise Conflict(
+                f"{key.service} wraps a scope, and goes with it: give the key another one",
+                code="scope-service-shared",
+            )
+        require_sealable((*self._ring.keys, key))
 
     def require_removable(self, key: Key) -> None:
         """UsageError if the repository might be lost without this key."""
@@ -230,10 +258,101 @@ class Keyring:
 
         def rotated(ring: Ring) -> Ring:
             keys = ring.key_set
-            epochs = {**keys.epochs, keys.newest_epoch + 1: _fresh_epoch()}
+            epochs = {**keys.epochs, keys.next_epoch: _fresh_epoch()}
             return replace(ring, key_set=replace(keys, epochs=epochs))
 
         return self._change(rotated)
+
+    # -- scopes ----------------------------------------------------------------------------------
+
+    def scope(self, text: str) -> Scope:
+        """The scope that is not destroyed and has this name, else the one with this id. NotFound(scope-not-found)."""
+        known = self._ring.key_set.scopes
+        for scope in known.values():
+            if scope.name == text and not scope.is_destroyed:
+                return scope
+        if text in known:
+            return known[text]
+        raise NotFound(
+            f"there is no scope {text}: look at `repo key scope list`", code="scope-not-found"
+        )
+
+    def require_scope_free(self, name: str, service: str) -> None:
+        """Conflict if a new scope may not have this name, or its service key seals something else here."""
+        key_set = self._ring.key_set
+        live = [scope for scope in key_set.scopes.values() if not scope.is_destroyed]
+        if any(scope.name == name for scope in live):
+            raise Conflict(f"there is a scope {name} already", code="scope-exists")
+        titles = [scope.service for scope in live] + [key.service for key in self._ring.keys]
+        if service in titles:
+            raise Conflict(
+                f"{service} wraps another key of this repository, and would end both: give the scope its own",
+                code="scope-service-shared",
+            )
+
+    def add_scope(self, scope: Scope) -> tuple[Scope, Change]:
+        """One more scope, whose epoch is numbered here. Conflict, UsageError(scope-limit)."""
+
+        def added(ring: Ring) -> Ring:
+            keys = ring.key_set
+            self.require_scope_free(scope.name, scope.service)
+            if len(keys.scopes) >= SCOPES_MAX:
+                raise UsageError(
+                    f"a repository has at most {SCOPES_MAX} scopes, the destroyed ones included",
+                    code="scope-limit",
+                )
+            made = replace(scope, epoch=keys.next_epoch)
+            return replace(ring, key_set=replace(keys, scopes={**keys.scopes, made.id: made}))
+
+        change = self._change(added)
+        return self._ring.key_set.scopes[scope.id], change
+
+    def bury_scope(self, scope_id: str, destroyed_at: str) -> Change:
+        """Note that a scope was destroyed; its key in the service is gone already."""
+
+        def buried(ring: Ring) -> Ring:
+            keys = ring.key_set
+            known = keys.scopes[scope_id]
+            gone = replace(known, wrapped=b"", destroyed_at=known.destroyed_at or destroyed_at)
+            return replace(ring, key_set=replace(keys, scopes={**keys.scopes, scope_id: gone}))
+
+        return self._change(buried)
+
+    def require_scope_open(self, scope_id: str) -> None:
+        """ScopeClosed if the newest ring or the key service says that a scope was shredded, or it does not open now."""
+        with self._lock:
+            self.renewed()
+            self.scopes.keys(self._ring.key_set.scopes[scope_id], anew=True)
+
+    def is_scope_open(self, scope_id: str) -> bool:
+        """Whether this machine can read a scope, as far as the newest ring read says; empty means none, which is open."""
+        if not scope_id:
+            return True
+        with self._lock:
+            if scope_id not in self._ring.key_set.scopes:
+                self.renewed()
+            try:
+                self.scopes.keys(self._known_scope(scope_id))
+            except ScopeClosed:
+                return False
+            return True
+
+    def is_scope_shredded(self, scope_id: str) -> bool:
+        """Whether nobody can read a scope any more, as far as the newest ring read says."""
+        if not scope_id:
+            return False
+        with self._lock:
+            if scope_id not in self._ring.key_set.scopes:
+                self.renewed()
+            return self._known_scope(scope_id).is_destroyed
+
+    def _known_scope(self, scope_id: str) -> Scope:
+        scope = self._ring.key_set.scopes.get(scope_id)
+        if scope is None:
+            raise Corruption(
+                f"an entry names scope {scope_id}, which the key set lacks", code="scope-unknown"
+            )
+        return scope
 
     def _change(self, build: Callable[[Ring], Ring]) -> Change:
         with self._lock:

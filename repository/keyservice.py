@@ -1,7 +1,7 @@
 """
 Key services: who wraps and unwraps the secret of a key without giving its own key away.
 
-One is here: a folder of this machine (or a stick, or a mount), one file for each named key. Others have the same three methods.
+One is here: a folder of this machine (or a stick, or a mount), one file for each named key. Others have the same methods.
 """
 
 import os
@@ -14,9 +14,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.checkedjson import decode_checked, encode_checked
-from engine.errors import Corruption, Denied, Unavailable, UsageError
+from engine.errors import Corruption, Denied, Unavailable, Unsupported, UsageError
 from engine.keys import KEY_BYTES
-from repository.ambient import random_bytes
+from repository.ambient import now, random_bytes
 
 _NONCE_BYTES = 12
 _VERSION_BYTES = 4
@@ -35,12 +35,29 @@ class KeyService(Protocol):
         """Seal 32 bytes under the newest version of a named key."""
 
     def unwrap(self, name: str, wrapped: bytes) -> bytes:
-        """Reverse of `wrap`, for every version that still exists."""
+        """Reverse of `wrap`, for every version that still exists. Denied(key-service-destroyed) if `destroy` took the key."""
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a key of this name, destroyed or not."""
+
+    def make(self, name: str) -> int:
+        """A new key of this name, or a new version of it; its number."""
+
+    def destroy(self, name: str) -> None:
+        """
+        End a named key, all versions, for good; a second time does nothing. What is damaged is destroyed as well.
+
+        Unavailable if there is none: it may lie elsewhere.
+        """
+
+    def address(self, name: str) -> str:
+        """What a person writes to name this key."""
 
 
-class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     strongroom: int
     versions: dict[str, bytes]
+    destroyed_at: str = ""
     checksum: str = ""
 
 
@@ -84,13 +101,49 @@ class FileKeyService:
 
     def make(self, name: str) -> int:
         """A new key of this name, or a new version of it; its number. What was wrapped before still opens."""
+        versions = self._versions(name) if self.holds(name) else {}
+        number = self.next_version(name)
+        kept = {**versions, number: random_bytes(KEY_BYTES)}
+        self._replace(name, _KeyFile(1, {str(n): k for n, k in kept.items()}))
+        return number
+
+    def next_version(self, name: str) -> int:
+        """The number that `make` would give."""
+        return 1 + max(self._versions(name) if self.holds(name) else {}, default=0)
+
+    def holds(self, name: str) -> bool:
+        """See KeyService."""
+        return self._path(name).exists()
+
+    def address(self, name: str) -> str:
+        """See KeyService."""
+        return f"{self.scheme}:{self._path(name).with_suffix('')}"
+
+    def destroy(self, name: str) -> None:
+        """See KeyService. Its bytes are overwritten, then a file without keys takes their place."""
         path = self._path(name)
-        versions = self._versions(name) if path.exists() else {}
-        number = max(versions, default=0) + 1
-        form = _KeyFile(
-            1, {str(n): k for n, k in {**versions, number: random_bytes(KEY_BYTES)}.items()}
-        )
-        temporary = path.with_suffix(f".{random_bytes(8).hex()}")
+        try:
+            if self._is_destroyed(path):
+                return
+            with open(path, "r+b") as file:
+                file.write(bytes(os.fstat(file.fileno()).st_size))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _failed(path, error) from error
+        self._replace(name, _KeyFile(1, {}, now()))
+
+    def _is_destroyed(self, path: Path) -> bool:
+        try:
+            form = decode_checked(path.read_bytes(), _KeyFile, "key-service-corrupt", "the key")
+        except (Corruption, Unsupported):
+            return False
+        return bool(form.destroyed_at)
+
+    def _replace(self, name: str, form: _KeyFile) -> None:
+        """Put a file in the place of one or none, durably."""
+        path = self._path(name)
+        temporary = self._folder / f".{name}.{random_bytes(8).hex()}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -99,10 +152,14 @@ class FileKeyService:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise _failed(path, error) from error
-        return number
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.key"
@@ -117,6 +174,11 @@ class FileKeyService:
                         code="key-service-denied",
                     )
                 form = decode_checked(file.read(), _KeyFile, "key-service-corrupt", "the key")
+            if form.destroyed_at:
+                raise Denied(
+                    f"the key {path} was destroyed on {form.destroyed_at[:10]}: nothing opens what it wrapped",
+                    code="key-service-destroyed",
+                )
             versions = {int(number): key for number, key in form.versions.items()}
         except OSError as error:
             raise _failed(path, error) from error

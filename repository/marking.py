@@ -23,6 +23,7 @@ from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part
 from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
 from repository.cellcheck import CellCheck, lost_cell
+from repository.closed_scopes import ClosedScopes
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
 from repository.layout import manifest_name, pack_name, point_name, run_name
@@ -120,6 +121,7 @@ class Marker:
 
     def _mark(self, view: View, runs_in_order: Sequence[str]) -> Marks:
         kept = kept_points(view)
+        repository = self._repository
         points = self._read_points(view, kept)
         named = {entry.entry for point in points for entry in point.entries}
         entries = self._entries(view, named)
@@ -129,20 +131,21 @@ class Marker:
             raise _blocked(str(lost_cell(*lost)))
         everything = list(entries)
         links = entries.links(everything)
-        live_refs = live_entries(links, named)
+        scopes = ClosedScopes(repository.keyring, everything)
+        live_refs = live_entries(links, named) - scopes.unwanted(everything, named)
         live = _live(entries, live_refs, links, kept)
         staying = [entry for entry in everything if entry.ref in live_refs]
         leaving = [entry for entry in everything if entry.ref not in live_refs]
         self._index.sync(runs_in_order, self._load_runs)
         before_ns = view.generation.items_from_ns
-        after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
-        condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)
+        after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns, scopes)
+        condemned = view.generation.condemned.keys() | damaged_packs(repository.store)
         found = self._find(after, condemned)
-        needed_bytes = _needed_bytes(found)
+        needed_bytes = _needed_bytes(found, scopes.whole_frames)
         held = {run_name(run) for run in view.runs} | needed_bytes.keys()
         held |= {manifest_name(manifest) for manifest in live.manifests}
         held |= {point_name(point) for point in kept}
-        earlier = held | _needed_bytes(self._find(before, condemned)).keys()
+        earlier = held | _needed_bytes(self._find(before, condemned), scopes.whole_frames).keys()
         earlier |= {manifest_name(entry.ref.manifest) for entry in everything}
         earlier |= {point_name(point) for point in view.points}
         return Marks(
@@ -198,14 +201,21 @@ class Marker:
         leaving: Sequence[Entry],
         after_ns: int | None,
         before_ns: int | None,
+        scopes: ClosedScopes,
     ) -> tuple[bytes, bytes]:
-        """Ids of the chunks that stay needed, and of those that were needed before and are not now; each once."""
+        """
+        Ids of the chunks that stay needed, and of those that were needed before and are not now; each once.
+
+        Of a scope that is not open nobody can say which: all of it, as long as one of its entries is there.
+        """
         marked = _Ids()
-        uses = _uses(staying)
-        uses_before = _uses([*staying, *leaving])
+        uses = _uses(scopes.readable(staying))
+        uses_before = _uses(scopes.readable([*staying, *leaving]))
+        marked.add_ids(self._index.ids_sealed_in(scopes.epochs(staying)))
         for entry in staying:
             marked.add(_own_references(entry))
         was = _Ids(known=marked)
+        was.add_ids(self._index.ids_sealed_in(scopes.epochs(leaving)))
         for entry in leaving:
             was.add(_own_references(entry))
         ids_of = _IdColumns(self._repository)
@@ -233,7 +243,9 @@ class _Ids:
         self._known = known
 
     def add(self, references: bytes) -> None:
-        ids = runs.gather_ids(references)
+        self.add_ids(runs.gather_ids(references))
+
+    def add_ids(self, ids: bytes) -> None:
         absent = None if self._known is None else self._known._table.absent(ids)
         self._table.add(ids, absent)
 
@@ -318,12 +330,18 @@ def _own_references(entry: Entry) -> bytes:
     return b"".join(part.chunks for part in parts)
 
 
-def _needed_bytes(found: Found) -> dict[str, int]:
-    """By pack the stored bytes of its frames, each weighed with the share of it that was asked for."""
+def _needed_bytes(found: Found, whole_frames: Collection[int]) -> dict[str, int]:
+    """
+    By pack the stored bytes of its frames, each weighed with the share of it that was asked for.
+
+    Args:
+        whole_frames: epochs whose frames are never taken apart: all of one is needed, or nothing.
+    """
     weighed: Counter[str] = Counter()
     for handle, needed in found.frame_chunks().items():
         info = found.place(handle).info
-        weighed[_pack_of(found, handle)] += info.stored_bytes * needed // max(1, info.plain_bytes)
+        share = info.plain_bytes if info.epoch in whole_frames else needed
+        weighed[_pack_of(found, handle)] += info.stored_bytes * share // max(1, info.plain_bytes)
     return dict(weighed)
 
 

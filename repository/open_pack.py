@@ -32,7 +32,11 @@ PIECES_TO_HASH_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class PackSetting:
-    """What all packs of one class in a write session share. `padded`, `parity`: as the repository wants its packs."""
+    """
+    What all packs of one class in a write session share. `padded`, `parity`: as the repository wants its packs.
+
+    `epoch`: seals the frames, by default the newest shared one, which seals all else in any case.
+    """
 
     store: BlobStore
     keys: KeySet
@@ -40,6 +44,7 @@ class PackSetting:
     object_class: ObjectClass
     padded: bool
     parity: bool = False
+    epoch: int | None = None
 
 
 class OpenPack:
@@ -57,7 +62,8 @@ class OpenPack:
         self._hashed: deque[Future[None]] = deque()  # pieces that wait for it, in order
         keys, salt = setting.keys, random_bytes(SALT_BYTES)
         self._header = Header(setting.object_class, keys.newest_epoch, setting.repository, salt)
-        self._cipher = frame_cipher(keys, setting.object_class, self._header.epoch, salt)
+        self._epoch = self._header.epoch if setting.epoch is None else setting.epoch
+        self._cipher = frame_cipher(keys, setting.object_class, self._epoch, salt)
         self._frames: list[DirectoryFrame] = []
         self._salvaged_frames = 0
         self._salvaged_bytes = 0
@@ -78,7 +84,7 @@ class OpenPack:
             len(frame.payload) + TAG_BYTES,
             frame.plain_bytes,
             ordinal,
-            header.epoch,
+            self._epoch,
             0,
             frame.codec,
             header.salt,
@@ -94,7 +100,7 @@ class OpenPack:
                 frame,
                 setting.repository,
                 setting.object_class,
-                self._header.epoch,
+                self._epoch,
                 ordinal,
             )
         finally:

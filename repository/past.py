@@ -59,7 +59,7 @@ class PastRepository(Repository):
         found = self.read_points(self.state.points, {} if damaged is None else damaged)
         return in_order(found.values())
 
-    def write_session(self, identity: str | None = None) -> NoReturn:
+    def write_session(self, identity: str | None = None, scope: str | None = None) -> NoReturn:
         """Denied(store-past)."""
         raise not_written(self.store.describe())
 

@@ -127,7 +127,7 @@ class Reader:
         """
         The chunks of these references; memory is theirs and that of the frames they lie in.
 
-        Raises: Corruption if a chunk is missing, damaged or not what its id says.
+        Raises: Corruption if a chunk is missing, damaged or not what its id says. ScopeClosed.
         """
         for _ in range(RENEWALS_MAX):
             try:
@@ -171,8 +171,10 @@ class Reader:
                 at = gathered.offsets[chunk]
                 places.extend((at, at + gathered.lengths[chunk]))
             expected = b"".join(ids[32 * chunk : 32 * chunk + 32] for chunk in chunks)
-            if digest.keyed(gathered.frames[number], places, self._keys.id_key) != expected:
-                pack = found.place(handles[number]).pack
+            place = found.place(handles[number])
+            id_key = self._keys.id_key_of(place.info.epoch)
+            if digest.keyed(gathered.frames[number], places, id_key) != expected:
+                pack = place.pack
                 raise Corruption(
                     f"a chunk of pack {pack[:16]} is not what its id says",
                     code="chunk-corrupt",

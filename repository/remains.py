@@ -6,19 +6,20 @@ open comes back if the parity of the pack makes good the whole of it, and what n
 pack lists it. Sound packs are not touched.
 """
 
+from collections.abc import Collection
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from cext import runs
 from engine.errors import BackupError
 from engine.ids import CHUNK_ID_BYTES, ObjectId
+from engine.seal import ObjectClass
 from repository.index import NOT_FOUND, Found, FramePlace
 from repository.layout import PACKS, pack_name
 from repository.mending import Mender, RepairReport
 from repository.packcheck import PackCheck
 
 if TYPE_CHECKING:
-    from engine.seal import ObjectClass
     from repository.repository import Repository
 
 OPEN_FRAMES_MAX = 65536  # whose fate is kept
@@ -48,6 +49,7 @@ class Remains:
         self._bad: dict[ObjectId, set[bytes]] = {}  # chunks that are not what their ids say
         self._fates: dict[tuple[ObjectId, int], Fate] = {}
         self._mendable: dict[str, bool] = {}
+        self._pack_fates: dict[ObjectId, Fate] = {}
         self._beside: Any = None  # an IdTable
         self.lossy: set[str] = (
             set()
@@ -100,7 +102,33 @@ class Remains:
                     worst = max(worst, self._of_pack(place))
         return worst
 
-    def _is_good(self, object_class: "ObjectClass", pack: ObjectId) -> bool:
+    def fate_unopened(self, refs: bytes) -> Fate:
+        """The same where no frame can be opened here: whether runs name the chunks."""
+        ids = runs.gather_ids(refs)
+        found = self._repository.index.find(ids)
+        return self._unnamed(ids, found) if NOT_FOUND in set(found.frames) else Fate.WHOLE
+
+    def fate_of_packs(self, packs: Collection[ObjectId]) -> Fate:
+        """The worst fate among the known damaged ones of some packs, of which no frame can be opened here."""
+        return max(
+            (self._of_whole_pack(pack) for pack in self._suspects & set(packs)), default=Fate.WHOLE
+        )
+
+    def _of_whole_pack(self, pack: ObjectId) -> Fate:
+        if pack not in self._pack_fates:
+            classes = (ObjectClass.DATA_PACK, ObjectClass.METADATA_PACK)
+            names = {pack_name(one, pack) for one in classes} & self._stored
+            self.lossy |= names
+            fates = [self._of_stored(name) for name in names]
+            self._pack_fates[pack] = max(fates, default=Fate.LOST)
+        return self._pack_fates[pack]
+
+    def _of_stored(self, name: str) -> Fate:
+        if self.mendable(name):
+            return Fate.REPAIRABLE
+        return Fate.WHOLE if self._mender.mend(name) else Fate.LOST
+
+    def _is_good(self, object_class: ObjectClass, pack: ObjectId) -> bool:
         """Of a chunk in several packs the one in a good pack counts."""
         return pack not in self._suspects
 

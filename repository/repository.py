@@ -374,23 +374,29 @@ class Repository:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def write_session(self, identity: str | None = None) -> "WriteSession":
+    def write_session(
+        self, identity: str | None = None, scope: str | None = None
+    ) -> "WriteSession":
         """
         Begin a write session.
 
         Args:
             identity: the writer's permanent name; by default one of this machine's command line identities, which is
                 free. Conflict if the identity is in use by another process of this machine.
+            scope: name or id of the scope that all it stores belongs to. NotFound, ScopeClosed.
         """
         from repository.session import WriteSession
 
         self.keys = self.keyring.renewed()  # whoever rotated wants new data under the new epoch
+        chosen = None if not scope else self.keyring.scope(scope)
+        if chosen is not None:
+            self.keyring.require_scope_open(chosen.id)
         try:
             writer, lock = self._identity(identity)
         except OSError as error:
             raise state_unusable(self._state_dir, error) from error
         try:
-            return WriteSession(self, writer, lock.close)
+            return WriteSession(self, writer, lock.close, chosen)
         except BaseException:
             lock.close()
             raise

@@ -43,6 +43,7 @@ from engine.manifest import (
 from engine.pack import DirectoryFrame
 from engine.parts import Part
 from engine.run import RunPack, encode_run, split_packs
+from engine.scope import Scope
 from engine.seal import ObjectClass, open_object, seal_object
 from engine.version import FORMAT_VERSION
 from repository import ambient
@@ -51,10 +52,10 @@ from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure
 from repository.layout import cell_name, manifest_name, pack_name, run_name
-from repository.open_pack import PackSetting
 from repository.packer import Packer
 from repository.part_writer import PartWriter
 from repository.points import PointDraft, put_point, read_point
+from repository.session_scope import SessionScope
 from repository.slices import Pending, Slice
 from repository.state import read_generation
 
@@ -77,23 +78,31 @@ class WriteSession:
     """See the module head. `store`, `open_part` and slices from any thread; one commit at a time."""
 
     def __init__(
-        self, repository: "Repository", writer: WriterId, release: Callable[[], None]
+        self,
+        repository: "Repository",
+        writer: WriterId,
+        release: Callable[[], None],
+        scope: Scope | None = None,
     ) -> None:
+        self.scope = SessionScope(repository.keyring, scope)
         self._repository = repository
         self._writer = writer
         self._release = release
         self._keys = repository.keys
         self._uuid = repository.uuid
         form = repository.config.chunker
-        chunker = ChunkerParams(
-            keyed_table(self._keys.chunker_key), form.min, form.normal, form.max
-        )
+        epoch = self.scope.frame_epoch(self._keys)
+        table = keyed_table(self._keys.chunker_key_of(epoch))
+        chunker = ChunkerParams(table, form.min, form.normal, form.max)
         self._lock = threading.RLock()
         self._commit_lock = threading.Lock()
-        self._data = self._packer(ObjectClass.DATA_PACK)
-        self._metadata = self._packer(ObjectClass.METADATA_PACK)
+        self._data = self.scope.packer(repository, self._keys, ObjectClass.DATA_PACK)
+        self._metadata = self.scope.packer(repository, self._keys, ObjectClass.METADATA_PACK)
         self._intake = Intake(
-            repository.index, lambda: repository.state.usable(), chunker, self._keys.id_key
+            repository.index,
+            lambda: repository.state.usable(),
+            chunker,
+            self._keys.id_key_of(epoch),
         )
         self._slices: list[Slice] = []
         self._tag: str | None = None
@@ -101,18 +110,6 @@ class WriteSession:
         self._decided = 0  # and what waits for a commit was decided under this one or a later one
         self._cell: CellForm | None = None
         self._begin()
-
-    def _packer(self, object_class: ObjectClass) -> Packer:
-        repository = self._repository
-        setting = PackSetting(
-            repository.store,
-            self._keys,
-            self._uuid,
-            object_class,
-            padded=repository.config.padding == "padme",
-            parity=repository.config.parity == "on",
-        )
-        return Packer(setting)
 
     # -- turns -----------------------------------------------------------------------------------
 
@@ -286,8 +283,10 @@ class WriteSession:
                 kept in memory, and of earlier rows only ids and versions are.
 
         Raises: Conflict(slice-open) while another slice of the same object and workload waits for its last commit.
+            UsageError(scope-mixed): `previous` is of another scope than this session, see `SessionScope.ground`.
         """
         catalog, checkpoint = Catalog(), None
+        self.scope.require_own(previous)
         if previous is not None:
             catalog = self._repository.catalog(previous, WALK_COLUMNS if walk else None)
             checkpoint = self._repository.checkpoint(previous)
@@ -357,6 +356,7 @@ class WriteSession:
         self._confirm_pending(taken)
         built = [self._entry(slice_, pending) for slice_, pending in taken]
         runs = self._flush_runs()
+        self.scope.require_open()
         entries = tuple(form for form, _ in built)
         manifest = self._store_manifest(runs, entries)
         self._publish(manifest, runs)
@@ -451,6 +451,7 @@ class WriteSession:
             repository.refresh()
             sealed = [p for p in repository.state.points if point_id(p) == draft.id]
             if not sealed:
+                self.scope.require_open()
                 entries = [self._live(ref) for ref in draft.entries]
                 sealed = [
                     put_point(
@@ -505,6 +506,7 @@ class WriteSession:
             catalog=parts,
             checkpoint=checkpoint,
             parents=slice_.parents,
+            scope=self.scope.id,
         )
         return form, catalog
 

@@ -36,6 +36,11 @@ class ServiceKey:
         """What a ring says of it."""
         return f"{self.service.scheme}:{self.name}"
 
+    @property
+    def address(self) -> str:
+        """What a person writes to name it."""
+        return self.service.address(self.name)
+
 
 Credential = (
     str | OpeningKey | ServiceKey

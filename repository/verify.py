@@ -32,6 +32,7 @@ from repository.blobstore.ahead import workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.cellcheck import lost_cell
+from repository.closed_scopes import ClosedScope, ClosedScopes
 from repository.drill import DrillReport, drill
 from repository.entries import Entry
 from repository.index import NOT_FOUND
@@ -129,6 +130,7 @@ class VerifyReport:
         lost: entries of which something cannot be read; of one of which only a part comes back, each part by itself.
         points_affected: ids of the restore points that are not whole. points_lost: those among them that nothing stored
             here makes whole again. affected: all this in lines for people.
+        closed: scopes that were shredded or whose keys are not here: no damage, and not looked into. closed_frames: of them.
     """
 
     level: Level
@@ -146,6 +148,8 @@ class VerifyReport:
     points_affected: list[str] = field(default_factory=list)
     points_lost: list[str] = field(default_factory=list)
     affected: list[str] = field(default_factory=list)
+    closed: list[ClosedScope] = field(default_factory=list)
+    closed_frames: int = 0
     drill: DrillReport | None = None
 
     @property
@@ -186,6 +190,7 @@ class _Verifier:
         self._whole_parts: dict[str, bool] = {}  # by the references of a catalog part
         self._lost_writers: dict[str, int] = {}
         self._points_of: dict[EntryRef, list[str]] = {}
+        self._scopes = ClosedScopes(repository.keyring, repository.entries)
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
         self._remains = Remains(repository, frozenset(self._sizes))
 
@@ -208,10 +213,12 @@ class _Verifier:
         self._lost_cells()
         self._remedies()
         if self._reaches("drill"):
-            report.drill = drill(repository, repository.entries.newest(), everything=everything)
+            newest = self._scopes.readable(repository.entries.newest())
+            report.drill = drill(repository, newest, everything=everything)
         report.packs = len(packs)
         report.chunks = repository.index.count()
         report.affected += map(str, report.lost)
+        report.closed = self._scopes.told(repository.entries, self._points_of)
         return report
 
     def _named_objects(self) -> None:
@@ -302,6 +309,7 @@ class _Verifier:
                 (sound if is_sound else damaged).append(findings.name)
                 self._progress(done + 1, len(chosen), self._report.bytes_read)
         self._report.packs_looked_into = len(chosen)
+        # frames of closed scopes were looked at as deeply as anybody here can
         ledger.note(sound, damaged, level, ambient.now())
         self._report.oldest = ledger.oldest(packs, level)
         with contextlib.suppress(OSError):  # advice alone
@@ -311,6 +319,7 @@ class _Verifier:
         """Take in what was found of a pack; whether it is sound."""
         before = len(self._report.problems)
         self._report.bytes_read += findings.bytes_read
+        self._report.closed_frames += findings.closed_frames
         known = findings.name in self._repository.state.damaged  # a problem if something needs it
         for error in findings.errors if not known else ():
             self._report.add(findings.name, error)
@@ -352,7 +361,7 @@ class _Verifier:
                 points.update(having)
                 beyond.update(() if lost.remedy else having)
             checkpoint = entry.form.checkpoint
-            if not broken and checkpoint is not None:
+            if not broken and checkpoint is not None and not self._scopes.is_closed(entry):
                 fate = self._fate([part_from(checkpoint)])
                 if fate:  # every item is there; only the next backup has more to do
                     why = "its checkpoint is damaged, its items are not"
@@ -448,6 +457,8 @@ class _Verifier:
     def _broken(self, entry: Entry) -> list[Lost]:
         """What of an entry's items cannot be read."""
         form = entry.form
+        if self._scopes.is_closed(entry):
+            return self._broken_closed(entry)
         fate = self._fate([part_from(part.part) for part in form.catalog])
         if fate:
             return [self._lost(entry, "its catalog is damaged", fate)]
@@ -463,6 +474,19 @@ class _Verifier:
             self._lost(entry, f"{len(names)} items are damaged", fate, names)
             for fate, names in sorted(rows.items(), reverse=True)
         ]
+
+    def _broken_closed(self, entry: Entry) -> list[Lost]:
+        """The same of an entry that nobody here can open, as far as the packs tell; what was shredded is gone on purpose."""
+        if self._scopes.is_shredded(entry):
+            return []
+        refs = b"".join(part_from(part.part).chunks for part in entry.form.catalog)
+        if fate := self._remains.fate_unopened(refs):
+            return [self._lost(entry, "its catalog is damaged", fate)]
+        packs = self._repository.index.packs_sealed_in(self._scopes.epochs([entry]))
+        if fate := self._remains.fate_of_packs(packs):
+            why = "packs of its closed scope are damaged: which items, its key would tell"
+            return [self._lost(entry, why, fate)]
+        return []
 
     def _damaged_rows(self, catalog: Catalog) -> dict[Fate, list[bytes]]:
         """Names of the rows with a part that cannot be read, by what becomes of them."""

@@ -107,6 +107,7 @@ async def backup_organization(
     version: str = "0",
     limits: BudgetLimits | None = None,
     clock: Clock | None = None,
+    scope: str | None = None,
 ) -> SessionResult:
     """
     Back up users of an organization and seal a restore point.
@@ -116,6 +117,7 @@ async def backup_organization(
             mail. Neither names anybody: everybody but guests.
         identity: permanent name of the writer; None: a free one of this machine.
         progress: called on the event loop, about once a second for each running task.
+        scope: name of the scope that all of it belongs to.
 
     Raises:
         BackupError: nothing could be begun (sign-in, directory, repository). Later failures are in the result.
@@ -129,9 +131,10 @@ async def backup_organization(
             service.client(), list(users), session.selection
         )
         session.tasks = [TaskResult(user, workload) for user in found for workload in workloads]
-        kept = keeper.adopt(repository)
+        scope_id = repository.keyring.scope(scope).id if scope else ""
+        kept = keeper.adopt(repository, scope)
         await _run_tasks(session, kept, service, progress)
-        entries = [entry for task in session.tasks if (entry := _entry(repository, task))]
+        entries = [entry for task in session.tasks if (entry := _entry(repository, task, scope_id))]
         if entries:
             name = organization.name or organization.tenant_id
             task = _task(session, None, None, entries, name)
@@ -140,12 +143,14 @@ async def backup_organization(
     return session
 
 
-def _entry(repository: Repository, task: TaskResult) -> EntryRef | None:
-    """What the restore point names: the new entry, or the newest complete one if the task failed."""
+def _entry(repository: Repository, task: TaskResult, scope_id: str) -> EntryRef | None:
+    """What the restore point names: the new entry, or the newest complete one of the scope if the task failed."""
     if task.entry is not None:
         return task.entry
     older = repository.entries.newest_complete(task.object.kind, task.object.id, task.workload)
-    return None if older is None else EntryRef(older.ref.manifest, older.ref.index)
+    if older is None or older.form.scope != scope_id:
+        return None
+    return EntryRef(older.ref.manifest, older.ref.index)
 
 
 async def _run_tasks(

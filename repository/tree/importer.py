@@ -93,9 +93,10 @@ def import_tree(
     reread: bool = False,
     show: ShowProgress | None = None,
     identity: str | None = None,
+    scope: str | None = None,
 ) -> ImportResult:
     """
-    Store the tree below `root` as one restore point named `name`.
+    Store the tree below `root` as one restore point named `name`, in a scope if one is named.
 
     Raises: NotFound or UsageError if `root` is not a folder or holds the repository; errors of the store. Nodes that
         cannot be read are problems.
@@ -112,7 +113,7 @@ def import_tree(
             "this repository drops items by their age, and files may be old when they come: import into another one",
             code="item-period-unfit",
         )
-    with repository.write_session(identity) as session:
+    with repository.write_session(identity, scope) as session:
         work = _Import(repository, session, os.fsencode(root), name, reread=reread, show=show)
         return work.run()
 
@@ -148,7 +149,8 @@ class _Import:
         self._lost: set[bytes] = (
             set()
         )  # stored rows whose chunks are in packs that could not be repaired
-        previous = self._readable(heads[0]) if heads else None
+        ground = session.scope.ground(heads)
+        previous = None if ground is None else self._readable(ground)
         self._went_before = previous is not None
         self._slice: Slice = session.open_slice(
             ObjectKey(KIND, name, name),

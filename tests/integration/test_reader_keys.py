@@ -2,19 +2,25 @@
 
 import base64
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from engine.checkedjson import encode_checked
 from engine.keyfile import encode_private_key
 from engine.keys import OpeningKey
 from repository import Repository
+from repository.keyservice import _KeyFile
+from repository.scopes import destroy_scope
 from repository.unlocking import recipient_key, recovery_key
 from tests.fixtures.formats import TIME, UUID
+from tests.fixtures.keyrings import SERVICE_KEY
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, commit_files
+from tests.fixtures.scopes import CONTOSO, FABRIKAM, service_key, with_scopes
 from tests.integration.test_reader import ROOT, flip, opened, read, repo
-from tools.reader.keys import Opening, _fitting, _opened, read_checked
+from tools.reader.keys import Opening, _fitting, _key_set, _opened, read_checked
 
 __all__ = ["opened", "repo"]  # fixtures
 pytestmark = pytest.mark.slow  # every restore is a process of its own
@@ -74,6 +80,31 @@ def test_keys_that_do_not_fit_say_so(tmp_path: Path, repo: Path, opened: Reposit
         assert (done.returncode, done.stderr) == (1, said + "\n")
 
 
+def test_scopes_need_their_own_keys(tmp_path: Path, repo: Path, opened: Repository) -> None:
+    """The file of a scope's service key gives its data back, by runs and by packs; without it, and shredded, the rest comes."""
+    with_scopes(opened, tmp_path / "kms", lambda name: {f"of {name or 'nobody'}": b"d" * 99})
+    keys = {name: tmp_path / "kms" / f"{name.lower()}.key" for name in (FABRIKAM, CONTOSO)}
+    every = [word for key in keys.values() for word in ("--scope-key", key)]
+
+    def back(out: str, *words: str | Path) -> tuple[set[str], "subprocess.CompletedProcess[str]"]:
+        done = read(repo, tmp_path / out, "--point", "heads", *words)
+        found = {p.name: p for p in (tmp_path / out).rglob("*") if p.is_file()}
+        return {name for name, p in found.items() if p.read_bytes() == b"d" * 99}, done
+
+    for out, more in (("runs", ()), ("packs", ("--from-packs",))):
+        found, done = back(out, *every, *more)
+        assert len(found) == 3, done.stderr
+        assert done.returncode == 0
+    found, done = back("one", "--scope-key", keys[CONTOSO])
+    assert (len(found), done.returncode) == (2, 1)
+    assert "fabrikam.key" in done.stderr
+    destroy_scope(
+        opened.keyring, opened.keyring.scope(FABRIKAM), service_key(tmp_path / "kms", "fabrikam")
+    )
+    found, done = back("shredded", *every)
+    assert (len(found), "shredded on" in done.stderr) == (2, True)
+
+
 def test_golden_keys_open() -> None:
     """The checked-in ring opens to each kind of key that the reader knows; key files and public keys fit each other."""
     golden = json.loads((ROOT / "tests" / "golden" / "format-1.json").read_text())["exact"]
@@ -87,3 +118,18 @@ def test_golden_keys_open() -> None:
         key_set = _opened(ring, key, opening, UUID)
         assert base64.b64decode(key_set["id_key"]) == b"i" * 32
         assert set(key_set["epochs"]) == {"1", "2"}
+
+
+def test_golden_scopes_open(tmp_path: Path) -> None:
+    """The checked-in ring of scopes opens, and the file of the service key gives the checked-in keys."""
+    golden = json.loads((ROOT / "tests" / "golden" / "format-1.json").read_text())["exact"]
+    ring = read_checked(golden["key_ring_of_scopes"].encode(), newest=2)
+    key_set = _opened(ring, *_fitting(ring["keys"], "passphrase"), UUID)
+    file = tmp_path / "fabrikam.key"
+    file.write_bytes(encode_checked(_KeyFile(1, {"1": SERVICE_KEY})))
+    keys = _key_set(key_set, UUID, [file])
+    assert sorted(keys.epochs) == [1, 2, 3]
+    scope = keys.epochs[3]
+    assert [k.hex() for k in (scope.data, scope.metadata, scope.id_key)] == golden["scope_keys"][:3]
+    assert "shredded" in keys.closed[4]
+    assert sorted(_key_set(key_set, UUID, []).closed) == [3, 4]

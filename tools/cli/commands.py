@@ -214,6 +214,7 @@ LOCKS = (
     ),
 )
 
+PREVIEW = switch("--dry-run", "Say what would be done")
 LABEL = parameter("--label", default="", help="A name for the key; sealed like everything else")
 KEYS = (
     Command(
@@ -236,6 +237,7 @@ KEYS = (
             ),
             parameter("--new-kms", metavar="file:DIR/NAME", help="Key of a key service"),
             LABEL,
+            PREVIEW,
             *OPENING,
         ),
     ),
@@ -246,7 +248,7 @@ KEYS = (
         (
             REPO,
             parameter("key", metavar="KEY", help="Its id or a unique beginning of it"),
-            switch("--dry-run", "Say what would be done"),
+            PREVIEW,
             *OPENING,
         ),
     ),
@@ -257,7 +259,7 @@ KEYS = (
         (
             REPO,
             switch("--identity", "New id and chunker keys too (not possible in place)"),
-            switch("--dry-run", "Say what would be done"),
+            PREVIEW,
             *OPENING,
         ),
     ),
@@ -271,6 +273,7 @@ KEYS = (
                 "--out", metavar="FILE", type=Path, help="A new file; a page to print if .html"
             ),
             LABEL,
+            PREVIEW,
             *OPENING,
         ),
     ),
@@ -294,7 +297,56 @@ KEYS = (
                 type=Path,
                 help="Protect it with the passphrase in FILE",
             ),
+            PREVIEW,
             switch("--json", "One JSON document on standard output"),
+        ),
+    ),
+)
+
+SCOPE = parameter("name", metavar="NAME", help="Of the scope")
+SERVICE = parameter(
+    "--service",
+    metavar="file:DIR/NAME",
+    required=True,
+    help="The key of a key service that wraps it",
+)
+IN_SCOPE = parameter(
+    "--scope", default="", metavar="NAME", help="Seal all of it with the keys of this scope"
+)
+SCOPES = (
+    Command(
+        "repo key scope list",
+        "Scopes: parts of the repository with keys of their own; open, closed here, or shredded.",
+        "tools.cli.scope_commands:list_",
+        (REPO, *OPENING),
+    ),
+    Command(
+        "repo key scope add",
+        "A scope, to be ended by destroying one key of a key service; the key is made if need be.",
+        "tools.cli.scope_commands:add",
+        (REPO, SCOPE, SERVICE, PREVIEW, *OPENING),
+    ),
+    Command(
+        "repo key scope attach",
+        "Tell this machine where the service key of a scope is.",
+        "tools.cli.scope_commands:attach",
+        (REPO, SERVICE, PREVIEW, *OPENING),
+    ),
+    Command(
+        "repo key scope destroy",
+        "Shred a scope: destroy its key, so that nobody can read it anywhere.",
+        "tools.cli.scope_commands:destroy",
+        (
+            REPO,
+            SCOPE,
+            parameter(
+                "--service",
+                metavar="file:DIR/NAME",
+                help="Where its key is, if this machine was not told",
+            ),
+            PREVIEW,
+            switch("--yes", "Without asking"),
+            *OPENING,
         ),
     ),
 )
@@ -319,6 +371,7 @@ POINTS = (
                 help="Name of the restore point; the folder's name by default",
             ),
             switch("--reread", "Read every file, also those that seem unchanged"),
+            IN_SCOPE,
             *OPENING,
         ),
     ),
@@ -357,6 +410,7 @@ POINTS = (
                 default=1.0,
                 help="Share of the tenant's request budget that this run may use, 0.01 to 1",
             ),
+            IN_SCOPE,
             *OPENING,
         ),
     ),
@@ -515,6 +569,7 @@ COMMANDS = (
     *UPKEEP,
     *REPOSITORY,
     *KEYS,
+    *SCOPES,
     *LOCKS,
     *POINTS,
     RESTORE,

@@ -124,7 +124,9 @@ def _checked(
 def _code(plan: "Plan", report: "CopyReport", checked: "CheckReport | None") -> int:
     if report.unsealed or (checked is not None and checked.problems and not report.problems):
         return FAILED
-    problems = report.problems or plan.damaged or (checked is not None and checked.problems)
+    problems = (
+        report.problems or plan.damaged or plan.closed or (checked is not None and checked.problems)
+    )
     return WARNINGS if problems else DONE
 
 
@@ -148,6 +150,7 @@ def _plan_document(plan: "Plan") -> dict[str, object]:
         "present": len(plan.present),
         "older": [point.id for point in plan.older],
         "damaged": sorted(plan.damaged),
+        "closed": sorted(plan.closed),
     }
 
 
@@ -179,7 +182,7 @@ def _tell_plan(plan: "Plan", target: str, *, json: bool) -> int:
     wanted = [_point_document(point) for point in plan.wanted]
     if json:
         print_json({"dry_run": True, "points": wanted, **_plan_document(plan)})
-        return WARNINGS if plan.damaged else DONE
+        return WARNINGS if plan.damaged or plan.closed else DONE
     if wanted:
         rows = [
             [
@@ -194,7 +197,7 @@ def _tell_plan(plan: "Plan", target: str, *, json: bool) -> int:
         table(["id", "time (UTC)", "name", "items", "size"], rows, right=(3, 4))
     say(f"would copy {len(wanted)} restore points to {target}; only what changed between them")
     _tell_left_out(plan)
-    return WARNINGS if plan.damaged else DONE
+    return WARNINGS if plan.damaged or plan.closed else DONE
 
 
 def _tell_left_out(plan: "Plan") -> None:
@@ -202,6 +205,8 @@ def _tell_left_out(plan: "Plan") -> None:
         say(f"{len(plan.present)} are there already")
     if plan.older:
         say(f"{len(plan.older)} older than the newest copy are left out: --again copies them")
+    for point, why in plan.closed.items():
+        complain(f"restore point {point} is left out: {why}")
     for name, error in plan.damaged.items():
         complain(f"damaged: {name}: {error.message} ({error.code})")
 

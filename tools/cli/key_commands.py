@@ -47,6 +47,7 @@ def add(
     recipient: Path | None,
     new_kms: str | None,
     label: str,
+    dry_run: bool,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -59,12 +60,24 @@ def add(
         )
     opened = arguments.opened_keys(repo, passphrase_file, cache_dir, state_dir)
     key = _new_key(opened.keyring, new_passphrase_file, recipient, new_kms, label)
-    change = opened.keyring.add(key)
+    opened.keyring.require_addable(key)
+    change = None if dry_run else opened.keyring.add(key)
     if json:
-        print_json({**_state(opened.keyring), "key": key.id, "left": _left(change)})
-        return WARNINGS if change.left else DONE
+        made = None if change is None else key.id  # a dry run's id is not the one to come
+        print_json(
+            {**_state(opened.keyring), "key": made, "dry_run": dry_run, "left": _left(change)}
+        )
+        return WARNINGS if change is not None and change.left else DONE
+    if change is None:
+        say(f"one more {key.kind} would open the repository: {_counted(opened.keyring)} do now")
+        return DONE
     say(f"{key.kind} {key.id} opens the repository from now on")
     return _tell(change)
+
+
+def _counted(keyring: "Keyring") -> str:
+    count = len(keyring.ring.keys)
+    return f"{count} key{'s' * (count != 1)}"
 
 
 def _new_key(
@@ -160,6 +173,7 @@ def sheet(
     repo: str,
     out: Path | None,
     label: str,
+    dry_run: bool,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -171,6 +185,17 @@ def sheet(
 
     opened = arguments.opened_keys(repo, passphrase_file, cache_dir, state_dir)
     key, lines = recovery_key(label)
+    opened.keyring.require_addable(key)
+    if dry_run:
+        _require_free(out)
+        if json:
+            print_json(
+                {**_state(opened.keyring), "key": None, "out": str(out or ""), "dry_run": True}
+            )
+        else:
+            where = f"a sheet in {out}" if out is not None else "a sheet, shown here once,"
+            say(f"{where} would open the repository: {_counted(opened.keyring)} do now")
+        return DONE
     made = Sheet(opened.repository, opened.address, key.id, key.created_at[:10], lines)
     if out is not None:
         is_html = out.suffix.lower() in (".html", ".htm")
@@ -183,7 +208,15 @@ def sheet(
         raise
     if json:
         secret = {"lines": lines} if out is None else {"out": str(out)}
-        print_json({**_state(opened.keyring), "key": key.id, **secret, "left": _left(change)})
+        print_json(
+            {
+                **_state(opened.keyring),
+                "key": key.id,
+                **secret,
+                "dry_run": False,
+                "left": _left(change),
+            }
+        )
         return WARNINGS if change.left else DONE
     if out is None:
         say(sheet_text(made))
@@ -197,6 +230,7 @@ def generate(
     file: Path | None,
     kms: str | None,
     protect: bool,
+    dry_run: bool,
     passphrase_file: Path | None,
     json: bool,
 ) -> int:
@@ -211,31 +245,52 @@ def generate(
         raise UsageError("give a FILE for the private key, or --kms", code="key-ambiguous")
     if kms is not None:
         service, name = file_key_service(kms)
-        version = service.make(name)
+        version = service.next_version(name) if dry_run else service.make(name)
         if json:
-            print_json({"service": service.describe(), "name": name, "version": version})
+            print_json(
+                {
+                    "service": service.describe(),
+                    "name": name,
+                    "version": version,
+                    "dry_run": dry_run,
+                }
+            )
         else:
-            say(f"{name}, version {version}, is ready in the {service.describe()}")
+            ready = "would be made" if dry_run else "is ready"
+            say(f"{name}, version {version}, {ready} in the {service.describe()}")
         return DONE
     assert file is not None
     passphrase = None
     if protect or passphrase_file is not None:
         passphrase = arguments.new_passphrase(passphrase_file)
         check_passphrase(passphrase)
-    private = ambient.random_bytes(KEY_BYTES)
     public = Path(f"{file}.pub")
-    if public.exists():
-        raise Conflict(f"{public} is there already: choose another name", code="already-exists")
+    _require_free(public)
+    if dry_run:
+        _require_free(file)
+        if json:
+            print_json({"private": str(file), "public": str(public), "dry_run": True})
+        else:
+            say(f"would write {file} and {public}")
+        return DONE
+    private = ambient.random_bytes(KEY_BYTES)
     salt = ambient.random_bytes(SALT_BYTES)
     stored = encode_private_key(private, ambient.now(), passphrase, salt, KdfCost())
     line = encode_recipient(OpeningKey(private).public)
     _write_new(file, stored, 0o600)
     _write_new(public, line.encode() + b"\n", 0o644)
     if json:
-        print_json({"private": str(file), "public": str(public), "recipient": line})
+        print_json(
+            {"private": str(file), "public": str(public), "recipient": line, "dry_run": False}
+        )
         return DONE
     say(f"keep {file} to yourself; give {public} to whoever runs `repo key add REPO --recipient`")
     return DONE
+
+
+def _require_free(path: Path | None) -> None:
+    if path is not None and path.exists():
+        raise Conflict(f"{path} is there already: choose another name", code="already-exists")
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -39,24 +39,29 @@ def points(
     json: bool,
 ) -> int:
     """List restore points: id, time, name, objects, items, bytes."""
+    from repository.scopes import point_state
+
     with arguments.opened(repo, passphrase_file, cache_dir, state_dir, as_of=as_of) as opened:
         damaged: dict[str, BackupError] = {}
         found = opened.points(damaged)
+        states = {point.id: point_state(opened, point) for point in found}
     for error in damaged.values():
         complain(f"damaged: {error} ({error.code})")
     code = WARNINGS if damaged else DONE
     if json:
-        print_json([_point_document(point, objects=objects) for point in found])
+        print_json(
+            [{**_point_document(p, objects=objects), "scope_state": states[p.id]} for p in found]
+        )
         return code
     if not found:
         say("no restore points yet")
     elif objects:
         rows = [
-            [p.id, e.object.name, e.workload, str(e.items), size_text(e.bytes)]
+            [p.id, e.object.name, e.workload, str(e.items), size_text(e.bytes), states[p.id]]
             for p in found
             for e in p.entries
         ]
-        table(["id", "object", "workload", "items", "size"], rows, right=(3, 4))
+        table(["id", "object", "workload", "items", "size", ""], rows, right=(3, 4))
     else:
         rows = [
             [
@@ -66,7 +71,7 @@ def points(
                 str(len({e.object.id for e in p.entries})),
                 str(sum(e.items for e in p.entries)),
                 size_text(sum(e.bytes for e in p.entries)),
-                "" if p.result == "success" else p.result,
+                states[p.id] or ("" if p.result == "success" else p.result),
             ]
             for p in found
         ]
@@ -216,6 +221,7 @@ def import_(
     repo: str,
     name: str,
     reread: bool,
+    scope: str,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -238,7 +244,12 @@ def import_(
             bar.update(p.bytes + p.items, p.bytes_total + p.items_total, size_text(p.bytes))
 
         result = import_tree(
-            opened, folder, chosen, reread=reread, show=show if bar.shown else None
+            opened,
+            folder,
+            chosen,
+            reread=reread,
+            show=show if bar.shown else None,
+            scope=scope,
         )
     assert result.point is not None
     if json:

@@ -13,6 +13,7 @@ from tools.cli.output import (
     FAILED,
     WARNINGS,
     complain,
+    plain_text,
     print_json,
     progress_bar,
     say,
@@ -184,6 +185,11 @@ def _tell_verified(report: "VerifyReport") -> None:
             say(f"drill, {kind}: {done.items} read of {size_text(done.bytes)}{failed}")
         for failure in report.drill.failures:
             complain(f"drill: {failure}")
+    for scope in report.closed:
+        say(
+            f"{scope.state}: scope {plain_text(scope.name)}, {len(scope.points)} restore points, {scope.entries} entries: "
+            "its stored bytes are looked at, what is in them is not"
+        )
     verdict = "no problem found" if report.ok else f"{len(report.problems)} problems"
     say(
         f"{verdict}: {report.objects} objects, {report.packs} packs, {report.chunks} chunks, "

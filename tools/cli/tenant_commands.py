@@ -35,6 +35,7 @@ def backup(
     users: list[str] | None,
     workloads: list[WorkloadChoice] | None,
     budget_share: float,
+    scope: str,
     passphrase_file: Path | None,
     cache_dir: Path | None,
     state_dir: Path | None,
@@ -82,6 +83,7 @@ def backup(
                 ),
                 workloads=workloads or WORKLOADS,
                 progress=show,
+                scope=scope,
             )
         )
     return _report(result, json=json)

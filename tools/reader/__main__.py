@@ -148,6 +148,15 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--from-packs", action="store_true", help="do without runs and cells")
     parser.add_argument("--passphrase-file", type=Path, help="also a typed recovery secret")
     parser.add_argument("--key-file", type=Path, help="private key of a recipient")
+    parser.add_argument(
+        "--scope-key",
+        dest="scope_keys",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="NAME.key of a scope's key service (again for more)",
+    )
     options = parser.parse_args(words)
     destination = options.destination
     if (destination is None) != options.list:
@@ -180,7 +189,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parse(words)
     try:
         folder = Folder(options.repository)
-        keys, damaged = open_keys(folder, secret_of(options))
+        keys, damaged = open_keys(folder, secret_of(options), options.scope_keys)
         restore = Restore(folder, keys, from_packs=options.from_packs)
         for complaint in damaged:
             restore.complain(complaint)

@@ -12,6 +12,7 @@ from tools.reader.folder import Damage, Folder
 from tools.reader.index import Index
 from tools.reader.keys import Keys
 from tools.reader.packs import REFERENCE_BYTES, Frame, read_frame
+from tools.reader.sealing import epoch_keys
 
 CACHE_FRAMES_MAX = 48
 PIECE_BYTES = 48 << 10
@@ -87,7 +88,8 @@ class Content:
                 why = str(error)
                 continue
             data = plain[location.offset : location.offset + location.length]
-            if len(data) == length and blake3(data, key=self._keys.id_key).digest() == chunk_id:
+            id_key = epoch_keys(self._keys, location.frame.epoch).id_key
+            if len(data) == length and blake3(data, key=id_key).digest() == chunk_id:
                 return data
             why = f"{location.frame.pack}: its bytes do not hash to its id"
         raise Damage(f"chunk {chunk_id.hex()[:16]} of {length} bytes: {why}")

@@ -2,7 +2,9 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
@@ -25,20 +27,21 @@ class WrongPassphrase(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Keys of one epoch, 32 bytes each."""
+    """Keys of one epoch, 32 bytes each; `id_key` names the chunks that are sealed in it."""
 
     data: bytes
     metadata: bytes
+    id_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """An opened key set; `repository` is the id, 16 bytes."""
+    """An opened key set; `repository` is the id, 16 bytes; `closed`: epochs of scopes that do not open, and why."""
 
     repository: bytes
-    id_key: bytes
     public_key: Ed25519PublicKey
     epochs: dict[int, Epoch]
+    closed: dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,15 @@ def derive(key: bytes, purpose: str, salt: bytes = b"") -> bytes:
     return blake3(purpose.encode() + b"\0" + salt, key=key).digest()
 
 
-def open_keys(folder: Folder, secret: str | Opening) -> tuple[Keys, list[str]]:
+def open_keys(
+    folder: Folder, secret: str | Opening, scope_keys: Sequence[Path] = ()
+) -> tuple[Keys, list[str]]:
     """
     The key set of the newest ring, and what is damaged.
 
     Args:
         secret: a passphrase or a typed recovery secret; or a private key.
+        scope_keys: key files of the key services of scopes.
 
     Raises: Damage, or WrongPassphrase if no key of the ring fits.
     """
@@ -80,7 +86,7 @@ def open_keys(folder: Folder, secret: str | Opening) -> tuple[Keys, list[str]]:
     try:
         key, opening = _fitting(ring["keys"], secret)
         sealed_set = _opened(ring, key, opening, repository)
-        keys = _key_set(sealed_set, repository)
+        keys = _key_set(sealed_set, repository, scope_keys)
         digest = base64.b64decode(sealed_set["config_digest"])
     except (ValueError, KeyError, TypeError) as error:
         raise Damage(f"keys/: {error!r}") from error
@@ -98,7 +104,7 @@ def _newest_ring(folder: Folder) -> tuple[dict[str, Any], list[str]]:
         if name[:-2] != names[-1][:-2]:
             continue
         try:
-            ring = read_checked(folder.read(name))
+            ring = read_checked(folder.read(name), newest=2)
             if name[5:-2] != f"{ring['ring']:010d}":
                 raise Damage("is a ring of another number")
             found = found or ring
@@ -109,16 +115,16 @@ def _newest_ring(folder: Folder) -> tuple[dict[str, Any], list[str]]:
     return found, damaged
 
 
-def read_checked(stored: bytes) -> dict[str, Any]:
-    """A JSON document with a checksum over its compact form."""
+def read_checked(stored: bytes, newest: int = 1) -> dict[str, Any]:
+    """A JSON document with a checksum over its compact form, of a version up to `newest`."""
     document: dict[str, Any] = json.loads(stored)
     if not isinstance(document, dict):
         raise Damage("is no JSON object")
     compact = _compact({**document, "checksum": ""})
     if blake3(compact).hexdigest() != document["checksum"]:
         raise Damage("its checksum is wrong")
-    if document["strongroom"] != 1:
-        raise Damage(f"is of format {document['strongroom']}, not 1")
+    if document["strongroom"] not in range(1, newest + 1):
+        raise Damage(f"is of format {document['strongroom']}, not 1 to {newest}")
     return document
 
 
@@ -186,10 +192,41 @@ def _opened(
     return key_set
 
 
-def _key_set(key_set: dict[str, Any], repository: bytes) -> Keys:
+def _key_set(key_set: dict[str, Any], repository: bytes, scope_keys: Sequence[Path]) -> Keys:
     seed = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key_set["signing_seed"]))
+    id_key = base64.b64decode(key_set["id_key"])
     epochs = {
-        int(number): Epoch(base64.b64decode(keys["data"]), base64.b64decode(keys["metadata"]))
+        int(number): Epoch(
+            base64.b64decode(keys["data"]), base64.b64decode(keys["metadata"]), id_key
+        )
         for number, keys in key_set["epochs"].items()
     }
-    return Keys(repository, base64.b64decode(key_set["id_key"]), seed.public_key(), epochs)
+    closed: dict[int, str] = {}
+    for scope in key_set.get("scopes", {}).values():
+        try:
+            epochs[scope["epoch"]] = _scope_epoch(scope, scope_keys)
+        except Damage as error:
+            closed[scope["epoch"]] = f"sealed in the scope {scope['name']}: {error}"
+    return Keys(repository, seed.public_key(), epochs, closed)
+
+
+def _scope_epoch(scope: dict[str, Any], scope_keys: Sequence[Path]) -> Epoch:
+    """Section "Scopes": from the key file of the service that wrapped its secret. Damage if there is none that fits."""
+    if scope["destroyed_at"]:
+        raise Damage(f"shredded on {scope['destroyed_at'][:10]}, nothing brings it back")
+    name = scope["service"].partition(":")[2]
+    wrapped = base64.b64decode(scope["wrapped"])
+    for file in scope_keys:
+        if file.name == f"{name}.key":
+            versions = read_checked(file.read_bytes())["versions"]
+            key = versions.get(str(int.from_bytes(wrapped[:4], "little")))
+            if key is None:
+                raise Damage(f"{file} has not the version that is needed")
+            bound = b"strongroom key service\0" + name.encode()
+            try:
+                secret = AESGCM(base64.b64decode(key)).decrypt(wrapped[4:16], wrapped[16:], bound)
+            except InvalidTag as error:
+                raise Damage(f"{file} is another key") from error
+            purposes = ("scope data", "scope metadata", "scope ids")
+            return Epoch(*(derive(secret, purpose) for purpose in purposes))
+    raise Damage(f"give {name}.key of its key service with --scope-key")

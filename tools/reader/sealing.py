@@ -48,6 +48,8 @@ def decode_header(data: bytes, object_class: int, keys: Keys) -> Header:
 
 def epoch_keys(keys: Keys, epoch: int) -> Epoch:
     """Keys of an epoch that the key set must have."""
+    if epoch in keys.closed:
+        raise Damage(keys.closed[epoch])
     if epoch not in keys.epochs:
         raise Damage(f"sealed in epoch {epoch}, which the key set lacks")
     return keys.epochs[epoch]

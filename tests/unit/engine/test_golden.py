@@ -10,6 +10,7 @@ import sys
 from array import array
 from pathlib import Path
 
+import msgspec
 from typing_extensions import Buffer
 
 from cext import digest, mime
@@ -19,6 +20,7 @@ from engine.chunker import ChunkerParams, cut_spans, keyed_table
 from engine.frame import FrameCompressor, frame_identity, seal_frame
 from engine.keyfile import encode_private_key, encode_recipient
 from engine.keyring import seal_ring
+from engine.keys import scope_epoch
 from engine.pack import encode_directory, seal_salvage_point, seal_tail
 from engine.parity import protected
 from engine.recovery import recovery_lines
@@ -53,6 +55,7 @@ def vectors() -> dict[str, object]:
     stream, _, _, recipes = mime.split(mails, array("Q", (0, len(mails))))
     header = Header(ObjectClass.DATA_PACK, 2, f.UUID, f.SALT)
     directory, trailer = seal_tail(f.KEYS, header, f.frames(), 500)
+    scope = scope_epoch(k.SCOPE_SECRET)
     fill, salvage_point = seal_salvage_point(f.KEYS, header, f.frames(), 5000)
     return {
         "gear_table": table.hex(),
@@ -78,6 +81,15 @@ def vectors() -> dict[str, object]:
         "cell": commit.encode(f.cell()).decode(),
         "generation": commit.encode(f.generation()).decode(),
         "key_ring": seal_ring(k.RING, f.UUID, k.fixed_draw("ring")).decode(),
+        "key_ring_of_scopes": seal_ring(
+            k.RING_OF_SCOPES, f.UUID, k.fixed_draw("ring of scopes")
+        ).decode(),
+        "scope_keys": [
+            key.hex() for key in (scope.data, scope.metadata, scope.id_key, scope.chunker_key)
+        ],
+        "manifest_of_scope": manifest.encode_manifest(
+            f.manifest((msgspec.structs.replace(f.entry(), scope="00000000000000a1"),)), f.SEED
+        ).hex(),
         "private_key": encode_private_key(b"r" * 32, f.TIME, "good", f.SALT, k.CHEAP).decode(),
         "recipient": encode_recipient(k.OPENING["recipient"].public),
         "recovery": recovery_lines(k.RECOVERY),

@@ -121,6 +121,7 @@ class Lab:
         limits: BudgetLimits | None = None,
         selection: Selection | None = None,
         clock: Clock | None = None,
+        scope: str | None = None,
     ) -> SessionResult:
         """A session without a server."""
         return await backup_organization(
@@ -132,6 +133,7 @@ class Lab:
             version="test",
             limits=limits,
             clock=clock,
+            scope=scope,
         )
 
     async def restore(
