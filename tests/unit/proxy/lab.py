@@ -142,6 +142,7 @@ class Lab:
         confirm: Callable[[RestoreResult], bool] | None = None,
         settings: str = "",
         items: bool = True,
+        selection: Selection | None = None,
     ) -> RestoreResult:
         """A restore as the command makes one, signed in as the application of restores."""
         assert point is not None
@@ -151,7 +152,13 @@ class Lab:
             self.repository,
             point,
             RestoreAsked(
-                parse_destination(to), path, collision, dry_run, parse_settings(settings), items
+                parse_destination(to),
+                path,
+                collision,
+                dry_run,
+                parse_settings(settings),
+                items,
+                selection or Selection(),
             ),
             state_dir=self.places.state_dir,
             confirm=confirm,
