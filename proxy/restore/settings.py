@@ -7,7 +7,8 @@ inferenceClassificationOverride" (2026).
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -142,16 +143,13 @@ class SettingsRestorer:
 
         What the mailbox is set to is always set to something, so what differs is not there: it is set.
         """
-        try:
+        with _permission_named(place):
             if place == "mailbox":
                 call = self.target.call("Read the settings of a mailbox", "/mailboxSettings")
                 found = await self.target.writer.get_json(call)
                 return [self._singleton(*one) for one in found.items() if "@" not in one[0]]
             listed = self.target.listed("List settings", PATHS[place], _MEMBERS, {})
             return [_there(place, members) async for members in listed]
-        except GraphDenied as error:
-            text = f"{error.message} This needs the application permission {NEEDS[place]}."
-            raise GraphDenied(text, code=error.code) from error
 
     def key(self, row: Row) -> str:
         """By kind: name and place in the order, name, address."""
@@ -169,13 +167,14 @@ class SettingsRestorer:
         """Make a rule, category or override; set what the mailbox is set to."""
         await self._folders.settle()
         members = self._new(row)
-        if place == "mailbox":
-            call = self.target.call("Set a mailbox", "/mailboxSettings", members)
-            await self.target.writer.change(call)
-            return row.id.decode()
-        call = self.target.call("Make a setting", PATHS[place], members)
         try:
-            return await self.target.made(call)
+            with _permission_named(place):
+                if place != "mailbox":
+                    call = self.target.call("Make a setting", PATHS[place], members)
+                    return await self.target.made(call)
+                call = self.target.call("Set a mailbox", "/mailboxSettings", members)
+                await self.target.writer.change(call)
+                return row.id.decode()
         except GraphExists:
             key = self.key(row)
             there = [one.id for one in await self.present(place) if one.key == key]
@@ -193,7 +192,8 @@ class SettingsRestorer:
         fixed = FIXED.get(place, ())
         changes = {name: value for name, value in self._new(row).items() if name not in fixed}
         path = f"{PATHS[place]}/{segment(old)}"
-        await self.target.writer.change(self.target.call("Change a setting", path, changes))
+        with _permission_named(place):
+            await self.target.writer.change(self.target.call("Change a setting", path, changes))
         return True
 
     async def complete(self, row: Row, new: str, place: str) -> None:
@@ -223,6 +223,16 @@ class SettingsRestorer:
         members = {name: value}
         version = content_version(members, members)
         return Present(f"now/{name}", setting_key("mailbox", members), version, says_all=True)
+
+
+@contextmanager
+def _permission_named(place: str) -> Iterator[None]:
+    """A refusal says which permission is missing."""
+    try:
+        yield
+    except GraphDenied as error:
+        text = f"{error.message} This needs the application permission {NEEDS[place]}."
+        raise GraphDenied(text, code=error.code) from error
 
 
 def _there(place: str, members: dict[str, Any]) -> Present:

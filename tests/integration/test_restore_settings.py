@@ -240,15 +240,16 @@ async def test_a_restore_that_is_ended_goes_on_and_makes_nothing_twice(lab: Lab)
     lab.assert_no_breach()
 
 
-async def test_without_the_right_the_permission_is_named(lab: Lab) -> None:
-    """The mail is restored all the same."""
+@pytest.mark.parametrize("left", [[], ["MailboxSettings.Read"]])
+async def test_without_the_right_the_permission_is_named(lab: Lab, left: list[str]) -> None:
+    """Also where reading is allowed; the mail is restored all the same."""
     user = fill(lab)
     point = await backup(lab, user)
     wipe(lab, user)
     roles = [
         role for role in lab.emulator.options.restore_roles if role != "MailboxSettings.ReadWrite"
     ]
-    lab.emulator.controls.set_roles(roles, "restore")
+    lab.emulator.controls.set_roles([*roles, *left], "restore")
     result = await lab.restore(point, settings="rules")
     mail, settings = sorted(result.entries, key=lambda entry: entry.label)
     assert not mail.error_code
