@@ -233,11 +233,13 @@ class _Session:
 
         jobs = [(entry, entry.workload, rows) for entry, rows in wanted if self._asked.items]
         if self._asked.settings:
-            jobs += [(entry, SETTINGS, rows) for entry, rows in wanted if rows.settings is not None]
-        if not jobs:
-            raise UsageError(
-                "The restore point has no settings at this path.", code="restore-unfit"
-            )
+            carriers = [one for one in wanted if one[1].settings is not None]
+            if not carriers:
+                raise UsageError(
+                    "Nothing at this path has settings of a mailbox: they are kept with its mail.",
+                    code="restore-unfit",
+                )
+            jobs += [(entry, SETTINGS, rows) for entry, rows in carriers]
         await together(one(*job) for job in jobs)
         self.result.requests = self._writer.meter.requests
 

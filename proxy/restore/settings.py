@@ -27,6 +27,7 @@ from proxy.restore.setting_rows import (
     NewRule,
     SettingPart,
     content_version,
+    in_order,
     new_rule,
     setting_key,
     setting_rows,
@@ -149,10 +150,11 @@ class SettingsRestorer:
                 found = await self.target.writer.get_json(call)
                 return [self._singleton(*one) for one in found.items() if "@" not in one[0]]
             listed = self.target.listed("List settings", PATHS[place], _MEMBERS, {})
-            return [_there(place, members) async for members in listed]
+            found = sorted([members async for members in listed], key=in_order)
+            return [_there(place, members) for members in found]
 
     def key(self, row: Row) -> str:
-        """By kind: name and place in the order, name, address."""
+        """By kind: name, name, address, what it says."""
         return setting_key(row.container.decode(), decoded(row.meta))
 
     def requests(self, row: Row) -> int:
@@ -190,7 +192,8 @@ class SettingsRestorer:
         """Change the one that is there."""
         await self._folders.settle()
         fixed = FIXED.get(place, ())
-        changes = {name: value for name, value in self._new(row).items() if name not in fixed}
+        new = self._new(row)  # a member that it has not is taken from the one that is there
+        changes = {name: new.get(name) for name in MEMBERS[place] if name not in fixed}
         path = f"{PATHS[place]}/{segment(old)}"
         with _permission_named(place):
             await self.target.writer.change(self.target.call("Change a setting", path, changes))

@@ -199,6 +199,34 @@ async def test_what_is_there_is_left_or_changed_where_it_is(lab: Lab, collision:
     lab.assert_no_breach()
 
 
+async def test_rules_of_one_name_stay_as_many_as_they_were(lab: Lab) -> None:
+    """Also where others came between them: the service moves them in its order."""
+    user = fill(lab)
+    held = held_by(lab, user)
+    for sequence, words in ((20, "a"), (21, "b")):
+        conditions = {"subjectContains": [words]}
+        held.add_rule(
+            {
+                "displayName": "twin",
+                "sequence": sequence,
+                "conditions": conditions,
+                "actions": {"markAsRead": True},
+            }
+        )
+    before = truth(lab, user)
+    point = await backup(lab, user)
+    for rule in held.rules.values():
+        rule["sequence"] += 1
+        rule["conditions"] = {"subjectContains": ["other"]}
+        rule["exceptions"] = {"isEncrypted": True}
+    again = await lab.restore(point, settings="rules", collision="skip")
+    assert "create" not in done(again)
+    result = await lab.restore(point, settings="rules,forwarding", collision="replace")
+    assert done(result) == {"replace": 6}
+    assert truth(lab, user) == before
+    lab.assert_no_breach()
+
+
 async def test_into_another_mailbox_below_a_folder(lab: Lab) -> None:
     """Rules lead to the folders that the restore makes there."""
     user = fill(lab)
@@ -264,3 +292,6 @@ async def test_words_that_are_no_part_are_refused(lab: Lab) -> None:
     point = await backup(lab, user)
     with pytest.raises(UsageError, match="settings"):
         await lab.restore(point, settings="rules,signature")
+    contacts = (await lab.backup(user, workloads=["contacts"])).point
+    with pytest.raises(UsageError, match="kept with its mail"):
+        await lab.restore(contacts, settings="rules")
