@@ -150,8 +150,8 @@ class SettingsRestorer:
                 found = await self.target.writer.get_json(call)
                 return [self._singleton(*one) for one in found.items() if "@" not in one[0]]
             listed = self.target.listed("List settings", PATHS[place], _MEMBERS, {})
-            found = sorted([members async for members in listed], key=in_order)
-            return [_there(place, members) for members in found]
+            settings = sorted([members async for members in listed], key=in_order)
+            return [_there(place, members) for members in settings]
 
     def key(self, row: Row) -> str:
         """By kind: name, name, address, what it says."""
