@@ -134,14 +134,17 @@ class ItemOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
-    Whom a job covers beyond the users it names, and what of their mail. Members left empty do not restrict.
+    Whom a job covers beyond the users it names, and what of their data. Members left empty do not restrict.
 
     groups, filter      members of groups (ids, names or addresses; nested ones too); users that an OData filter finds
     without_users       ids or principal names, left out however they were found
-    folders             patterns of folder paths; a folder that fits is covered with everything below it
+    folders             patterns of folder paths; a folder that fits is covered with everything below it. A workload in
+                        front (`calendar:Team`) says whose containers are meant, else it is mail
     without_folders     the same, left out
     received_from, received_until
-                        dates (YYYY-MM-DD, UTC) or RFC 3339 moments; from is in, until is not
+                        of mail: dates (YYYY-MM-DD, UTC) or RFC 3339 moments; from is in, until is not
+    dated_from, dated_until
+                        the same for when events take place (series: from their beginning on) and tasks are due
     recoverable_items   also what Outlook shows as deleted and recoverable
     mail_policy         full: also the export stream of each message, event, contact and task, where the cloud gives it;
                         portable: without it
@@ -156,6 +159,8 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     received_until: str = ""
     recoverable_items: bool = False
     mail_policy: Literal["full", "portable"] = "full"
+    dated_from: str = ""
+    dated_until: str = ""
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -106,11 +106,11 @@ def _workload(name: WorkloadName, selection: Selection) -> Workload:
         case "mail":
             return Mail(selection)
         case "calendar":
-            return Calendar(selection.mail_policy)
+            return Calendar(selection)
         case "contacts":
-            return Contacts(selection.mail_policy)
+            return Contacts(selection)
         case "tasks":
-            return Tasks(selection.mail_policy)
+            return Tasks(selection)
         case "drives":
             return Drives()
         case "tree":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.errors import BackupError, Conflict, InternalError, NotFound
 from engine.manifest import PointForm
-from proxy.contract import ExportFormat
+from proxy.contract import ExportFormat, Selection
 from proxy.pipeline.archive import PROBLEMS_MAX, zip_chunks
 from proxy.pipeline.exported import Exported, Problem, walk
 from repository import Repository
@@ -57,6 +57,8 @@ def export_point(
     path: str = "",
     format: ExportFormat = "native",
     progress: Callable[[ExportProgress], None] | None = None,
+    *,
+    selection: Selection | None = None,
 ) -> ExportResult:
     """
     Write what `point` holds at or below `path` into `destination`: a new or empty folder; with zip a new file.
@@ -64,7 +66,7 @@ def export_point(
     Layout: object/workload/folders. native: messages as .eml (the stored MIME, byte for byte), events and tasks as
     .ics, contacts as .vcf, files with their bytes and times. mbox, ics, vcf: one file per folder, beside the folder of
     its subfolders. html: a page beside each .eml. json: one document per item, its other parts beside it. csv: one
-    table per object and workload.
+    table per object and workload. `selection`: only what its folders and dates cover.
 
     Raises:
         NotFound: nothing is at `path`. Conflict: the destination is not empty. UsageError: the format does not fit.
@@ -73,7 +75,8 @@ def export_point(
     writer = _Writer(destination, point, progress)
 
     def plan(problem: Problem) -> Iterator[Exported]:
-        return walk(repository, Browser(repository, point), path, format, problem)
+        browser = Browser(repository, point)
+        return walk(repository, browser, path, format, problem, selection)
 
     # A wrong path fails before anything is made.
     if next(plan(writer.problem), None) is None and format not in ("native", "zip"):

@@ -14,12 +14,13 @@ import msgspec
 from engine.catalog import Row
 from engine.errors import BackupError, UsageError
 from engine.manifest import PointEntry
-from proxy.contract import ExportFormat
+from proxy.contract import ExportFormat, Selection
 from proxy.converters.names import distinct_names, safe_name
 from proxy.converters.sheets import Entry, sheet_chunks
 from proxy.pipeline.rendering import FORMATS, Chunks, Form, gathered, item_files, item_name
 from proxy.pipeline.stored_item import StoredItem
 from proxy.workloads.moments import iso_text
+from proxy.workloads.selection import ItemSelection
 from repository import Repository
 from repository.browse import Browser, Found
 
@@ -55,12 +56,14 @@ def walk(
     path: str,
     form: ExportFormat,
     problem: Problem | None = None,
+    selection: Selection | None = None,
 ) -> Iterator[Exported]:
     """
     Everything at or below `path` that the format can express, folders before what is in them.
 
     Args:
         problem: told of an item in a file of several that cannot be read; it is left out. None: the file ends there.
+        selection: only what its folders and dates cover.
 
     Raises:
         NotFound: there is nothing at `path`. UsageError: there is no such format.
@@ -76,7 +79,8 @@ def walk(
     for entry in _entries(browser, found, segments):
         # The catalogs of one entry at a time are in memory.
         own = browser if found.entry is not None else Browser(repository, browser.point)
-        walker = _Walker(repository, own, entry, chosen, problem)
+        covers = ItemSelection(selection or Selection(), entry.workload)
+        walker = _Walker(repository, own, entry, chosen, problem, covers)
         yield from walker.walk(found.row if found.entry is not None else None)
 
 
@@ -94,6 +98,7 @@ class _Sibling(NamedTuple):
     container: bool
     created_ns: int
     name: str
+    covered: bool  # the others have a say in the names alone, which are those of the whole export
 
 
 class _Walker:
@@ -106,7 +111,10 @@ class _Walker:
         entry: PointEntry,
         form: Form,
         problem: Problem | None,
+        covers: ItemSelection,
     ) -> None:
+        self._covers = covers
+        self._folders: tuple[set[bytes], set[bytes]] | None = None
         self._repository = repository
         self._browser = browser
         self._entry = entry
@@ -120,6 +128,8 @@ class _Walker:
             return
         if self._form.name == "csv":
             yield self._sheet(start)
+            return
+        if start is not None and not self._is_covered(start):
             return
         if start is None:
             file = self._top[-1] + self._form.ending
@@ -146,9 +156,29 @@ class _Walker:
             else self._browser.top_ids(self._entry)
         )
         return [
-            _Sibling(row.id, row.kind == "container", row.created_ns, item_name(row, self._form))
+            _Sibling(
+                row.id,
+                row.kind == "container",
+                row.created_ns,
+                item_name(row, self._form),
+                self._is_covered(row),
+            )
             for row in self._browser.rows(self._entry, ids)
         ]
+
+    def _is_covered(self, row: Row) -> bool:
+        """Whether the selection covers an item, or anything in a container."""
+        if not self._covers.restricts:
+            return True
+        if self._folders is None:
+            rows = self._browser.catalog(self._entry).rows()
+            containers = [one for one in rows if one.kind == "container"]
+            shown = {one.id for one in self._covers.kept(containers)}
+            self._folders = self._covers.covered(containers), shown
+        covered, shown = self._folders
+        if row.kind == "container":
+            return row.id in shown
+        return row.container in covered and self._covers.covers(row)
 
     def _names(self, siblings: Sequence[_Sibling]) -> dict[bytes, str]:
         """Of siblings, and of files that stand beside or in them."""
@@ -181,12 +211,13 @@ class _Walker:
         if len(path) > DEPTH_MAX:
             return
         siblings = self._within(self_row)
+        names = self._names(siblings)
+        siblings = [one for one in siblings if one.covered]
         if self._form.ending:
             ordered = sorted((one.created_ns, one.id) for one in siblings if not one.container)
             ids = [row_id for _, row_id in ordered]
             if any(self._form.takes(row) for row in self._browser.rows(self._entry, ids)):
                 yield self._file((*path[:-1], file), ids)
-        names = self._names(siblings)
         if self_row is not None and self._form.name == "json":
             yield self._folder_document((*path, names[FOLDER_DOCUMENT]), self_row)
         siblings.sort(key=lambda one: (not one.container, names[one.id]))
@@ -250,7 +281,7 @@ class _Walker:
         """Every item in a container, then those of the containers in it."""
         name = container.name.decode("utf-8", "replace") if container is not None else ""
         folder = f"{above}/{name}".strip("/")
-        siblings = self._within(container)
+        siblings = [one for one in self._within(container) if one.covered]
         siblings.sort(key=lambda one: (one.container, one.created_ns, one.id))
         for row in self._browser.rows(self._entry, (one.id for one in siblings)):
             if row.kind == "container":

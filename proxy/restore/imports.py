@@ -119,13 +119,14 @@ class Imports:
         body = {"FolderId": folder, "Mode": "update", "Data": stream, "ItemId": item}
         for attempt in range(1, UPDATE_TRIES_MAX + 1):
             try:
+                version = version or await self._version(item)
                 await importer.send(body | {"ChangeKey": version})
             except (GraphAnswerLost, GraphChanged):
                 if attempt == UPDATE_TRIES_MAX:
                     raise
-                version = await self._version(item)
+                version = ""
             except (GraphItemFault, GraphNotFound, GraphRefused):
-                return False
+                return False  # the service does not take this one, or the item is gone
             else:
                 break
         self._imported.add(row.id)

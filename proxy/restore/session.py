@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from engine.errors import BackupError, UsageError
 from engine.manifest import PointEntry, PointForm
-from proxy.contract import ItemOutcome
+from proxy.contract import ItemOutcome, Selection
 from proxy.graph.budget import BudgetLimits
 from proxy.graph.clock import Clock
 from proxy.graph.service import GraphService
@@ -38,6 +40,7 @@ from repository import Repository
 __all__ = ["RestoreAsked", "RestoreProgress", "RestoreResult", "restore_point"]
 
 ENTRIES_AT_ONCE = 4
+EVERYTHING = Selection()
 SETTINGS = "settings"  # as if it were a workload of its own
 BYTES_AT_ONCE_MAX = 256 * 1024 * 1024
 JOURNAL_AGE_S_MAX = 7 * 86_400.0  # what was done so long ago may have changed: begin anew
@@ -49,7 +52,7 @@ class RestoreAsked:
     What to restore, where to, and how.
 
     `path`: as `browse` has it, "" for everything; `dry_run`: plan only, write nothing; `settings`: what of the mailbox's
-    settings; `items`: False for settings alone.
+    settings; `items`: False for settings alone; `selection`: folders and dates, its other members say nothing here.
     """
 
     destination: Destination
@@ -58,6 +61,7 @@ class RestoreAsked:
     dry_run: bool = False
     settings: tuple[SettingPart, ...] = ()
     items: bool = True
+    selection: Selection = EVERYTHING
 
 
 @dataclass(slots=True)
@@ -145,7 +149,7 @@ async def restore_point(
         NotFound: nothing is at the path. UsageError: it cannot be restored. Conflict(restore-running).
         BackupError: nothing could be begun. Later failures are in the result.
     """
-    wanted, left_out = wanted_of(repository, point, asked.path)
+    wanted, left_out = wanted_of(repository, point, asked.path, asked.selection)
     settings = organization.for_restore()
     path = state_dir / "restores" / journal_name(_words(repository, point, asked, settings))
     async with GraphService(settings, version, clock=clock, limits=limits) as service:
@@ -169,7 +173,8 @@ def _words(
 ) -> list[str]:
     where = [asked.destination.user, *asked.destination.folder]
     tenant = [settings.graph_endpoint, settings.tenant_id]
-    what = [asked.collision, ",".join(asked.settings), str(asked.items)]
+    chosen = msgspec.json.encode(asked.selection).decode()
+    what = [asked.collision, ",".join(asked.settings), str(asked.items), chosen]
     return [repository.id, point.id, asked.path, *what, *tenant, *where]
 
 
@@ -230,11 +235,13 @@ class _Session:
 
         jobs = [(entry, entry.workload, rows) for entry, rows in wanted if self._asked.items]
         if self._asked.settings:
-            jobs += [(entry, SETTINGS, rows) for entry, rows in wanted if rows.settings is not None]
-        if not jobs:
-            raise UsageError(
-                "The restore point has no settings at this path.", code="restore-unfit"
-            )
+            carriers = [one for one in wanted if one[1].settings is not None]
+            if not carriers:
+                raise UsageError(
+                    "Nothing at this path has settings of a mailbox: they are kept with its mail.",
+                    code="restore-unfit",
+                )
+            jobs += [(entry, SETTINGS, rows) for entry, rows in carriers]
         await together(one(*job) for job in jobs)
         self.result.requests = self._writer.meter.requests
 

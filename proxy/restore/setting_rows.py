@@ -22,6 +22,7 @@ from proxy.restore.wanted import Wanted
 __all__ = [
     "SettingPart",
     "content_version",
+    "in_order",
     "new_rule",
     "parse_settings",
     "setting_key",
@@ -83,7 +84,7 @@ def setting_rows(label: str, kept: Mapping[str, bytes], chosen: Collection[Setti
     for place, names in MEMBERS.items():
         if place in chosen and place in kept:
             listed = decoded(kept[place]).get("value") or ()
-            entries = [one for one in listed if isinstance(one, dict)]
+            entries = sorted((one for one in listed if isinstance(one, dict)), key=in_order)
             items[place.encode()] = [_row(place, str(one.get("id")), one, names) for one in entries]
     if "settings" in kept:
         found = _of_the_mailbox(decoded(kept["settings"]), chosen)
@@ -133,13 +134,18 @@ def _plain(value: Any) -> Any:
 
 def setting_key(place: str, members: Members) -> str:
     """What a person would call the same setting."""
-    if place == "rules":
-        return item_key(place, str(members.get("displayName")), str(members.get("sequence")))
-    if place == "categories":
+    if place in ("rules", "categories"):
+        # Not the place in the order: the service moves rules when others come between them.
         return item_key(place, str(members.get("displayName")).casefold())
     if place == "overrides":
         return item_key(place, _sender(members).casefold())
     return content_version(members, members)  # there is one of it: only an equal one is met
+
+
+def in_order(members: Members) -> int:
+    """Rules of one name are met in the order in which they work."""
+    sequence = members.get("sequence")
+    return sequence if isinstance(sequence, int) else 0
 
 
 def _sender(members: Members) -> str:

@@ -7,7 +7,8 @@ inferenceClassificationOverride" (2026).
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from proxy.restore.setting_rows import (
     NewRule,
     SettingPart,
     content_version,
+    in_order,
     new_rule,
     setting_key,
     setting_rows,
@@ -142,19 +144,17 @@ class SettingsRestorer:
 
         What the mailbox is set to is always set to something, so what differs is not there: it is set.
         """
-        try:
+        with _permission_named(place):
             if place == "mailbox":
                 call = self.target.call("Read the settings of a mailbox", "/mailboxSettings")
                 found = await self.target.writer.get_json(call)
                 return [self._singleton(*one) for one in found.items() if "@" not in one[0]]
             listed = self.target.listed("List settings", PATHS[place], _MEMBERS, {})
-            return [_there(place, members) async for members in listed]
-        except GraphDenied as error:
-            text = f"{error.message} This needs the application permission {NEEDS[place]}."
-            raise GraphDenied(text, code=error.code) from error
+            settings = sorted([members async for members in listed], key=in_order)
+            return [_there(place, members) for members in settings]
 
     def key(self, row: Row) -> str:
-        """By kind: name and place in the order, name, address."""
+        """By kind: name, name, address, what it says."""
         return setting_key(row.container.decode(), decoded(row.meta))
 
     def requests(self, row: Row) -> int:
@@ -169,13 +169,14 @@ class SettingsRestorer:
         """Make a rule, category or override; set what the mailbox is set to."""
         await self._folders.settle()
         members = self._new(row)
-        if place == "mailbox":
-            call = self.target.call("Set a mailbox", "/mailboxSettings", members)
-            await self.target.writer.change(call)
-            return row.id.decode()
-        call = self.target.call("Make a setting", PATHS[place], members)
         try:
-            return await self.target.made(call)
+            with _permission_named(place):
+                if place != "mailbox":
+                    call = self.target.call("Make a setting", PATHS[place], members)
+                    return await self.target.made(call)
+                call = self.target.call("Set a mailbox", "/mailboxSettings", members)
+                await self.target.writer.change(call)
+                return row.id.decode()
         except GraphExists:
             key = self.key(row)
             there = [one.id for one in await self.present(place) if one.key == key]
@@ -191,9 +192,11 @@ class SettingsRestorer:
         """Change the one that is there."""
         await self._folders.settle()
         fixed = FIXED.get(place, ())
-        changes = {name: value for name, value in self._new(row).items() if name not in fixed}
+        new = self._new(row)  # a member that it has not is taken from the one that is there
+        changes = {name: new.get(name) for name in MEMBERS[place] if name not in fixed}
         path = f"{PATHS[place]}/{segment(old)}"
-        await self.target.writer.change(self.target.call("Change a setting", path, changes))
+        with _permission_named(place):
+            await self.target.writer.change(self.target.call("Change a setting", path, changes))
         return True
 
     async def complete(self, row: Row, new: str, place: str) -> None:
@@ -223,6 +226,16 @@ class SettingsRestorer:
         members = {name: value}
         version = content_version(members, members)
         return Present(f"now/{name}", setting_key("mailbox", members), version, says_all=True)
+
+
+@contextmanager
+def _permission_named(place: str) -> Iterator[None]:
+    """A refusal says which permission is missing."""
+    try:
+        yield
+    except GraphDenied as error:
+        text = f"{error.message} This needs the application permission {NEEDS[place]}."
+        raise GraphDenied(text, code=error.code) from error
 
 
 def _there(place: str, members: dict[str, Any]) -> Present:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from engine.catalog import Row
 from engine.errors import UsageError
 from engine.manifest import PointEntry, PointForm
+from proxy.contract import Selection
 from proxy.restore.workloads import RESTORERS
+from proxy.workloads.selection import ItemSelection
 from repository import Repository
 from repository.browse import Browser, is_tree
 from repository.catalogs import CONTAINER
@@ -34,10 +36,12 @@ class Wanted:
 
 
 def wanted_of(
-    repository: Repository, point: PointForm, path: str
+    repository: Repository, point: PointForm, path: str, selection: Selection | None = None
 ) -> tuple[list[tuple[PointEntry, Wanted]], list[str]]:
     """
     The entries at or below `path` that can be restored, each with its rows; and the names of those that cannot.
+
+    Of the rows those that `selection` covers.
 
     Raises:
         NotFound: nothing is there. UsageError(restore-unfit): a directory tree.
@@ -58,7 +62,8 @@ def wanted_of(
         if entry.workload in RESTORERS:
             label = f"{entry.object.id}/{entry.workload}"
             rows = list(browser.catalog(entry).rows())
-            chosen.append((entry, rows_below(label, rows, found.row)))
+            covers = ItemSelection(selection or Selection(), entry.workload)
+            chosen.append((entry, rows_below(label, rows, found.row, covers)))
         elif found.entry is not None:
             raise UsageError(
                 f"{entry.workload} is not restored to Microsoft 365 yet: use `strongroom export`.",
@@ -69,14 +74,18 @@ def wanted_of(
     return chosen, left_out
 
 
-def rows_below(label: str, rows: Sequence[Row], start: Row | None) -> Wanted:
-    """Everything below `start` (None: all), with the containers above."""
+def rows_below(label: str, rows: Sequence[Row], start: Row | None, covers: ItemSelection) -> Wanted:
+    """Everything below `start` (None: all) that is covered, with the containers above."""
     containers = {row.id: row for row in rows if row.kind == CONTAINER}
+    covered = covers.covered(containers.values())
     ways = {one: _way(one, containers) for one in containers}
     items: dict[bytes, list[Row]] = defaultdict(list)
     needed: set[bytes] = set()
     for row in rows:
         way = ways[row.id] if row.kind == CONTAINER else [row.id, *ways.get(row.container, ())]
+        place = row.id if row.kind == CONTAINER else row.container
+        if covers.restricts and (place not in covered or not covers.covers(row)):
+            continue
         if start is None or start.id in way:
             needed.update(one for one in way if one in containers)
             if row.kind != CONTAINER:

@@ -8,7 +8,7 @@ cancellations; attachments one for their listing and one for each.
 import msgspec
 
 from engine.catalog import Row
-from proxy.contract import ObjectRef
+from proxy.contract import ObjectRef, Selection
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import (
     GraphItemFault,
@@ -21,6 +21,7 @@ from proxy.pipeline.outcome import failed
 from proxy.workloads.attachments import EVENT_MEMBERS, AttachmentReader, Attachments
 from proxy.workloads.calendar_item import (
     EVENT_HEAD_MEMBERS,
+    EVENT_TIME_MEMBERS,
     SERIES_MEMBERS,
     EventHead,
     calendar_rows,
@@ -30,7 +31,7 @@ from proxy.workloads.calendar_item import (
     exceptions_of,
     stored_event,
 )
-from proxy.workloads.item_listing import Policy, back_up_listed
+from proxy.workloads.item_listing import Covers, back_up_listed
 from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import IMMUTABLE_IDS, MailboxCalls
 from proxy.workloads.members import Members, decode_members
@@ -45,13 +46,14 @@ PREFER = (IMMUTABLE_IDS, "outlook.allow-unsafe-html")
 class Calendar:
     """The calendar workload."""
 
-    def __init__(self, policy: Policy = "full") -> None:
-        self._policy = policy
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._covers = Covers(selection, "calendar")
 
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the calendars of `target`."""
         source = _Events(client, target.id, shelf)
-        await back_up_listed(source, client, target, shelf, self._policy)
+        source.dated = self._covers.items.period.restricts
+        await back_up_listed(source, client, target, shelf, self._covers)
 
 
 class _Group(msgspec.Struct):
@@ -66,6 +68,7 @@ class _Events:
 
     permission = "Calendars.Read"
     kind = "event"
+    dated = False  # whether listings shall say when events take place
 
     def __init__(self, client: GraphClient, user: str, shelf: Shelf) -> None:
         self.calls = MailboxCalls(client, user, PREFER)
@@ -83,7 +86,8 @@ class _Events:
 
     def listing(self, container: str, *, full: bool) -> Call:
         """Events and series of a calendar."""
-        query = None if full else {"$select": EVENT_HEAD_MEMBERS}
+        members = EVENT_HEAD_MEMBERS + (EVENT_TIME_MEMBERS if self.dated else "")
+        query = None if full else {"$select": members}
         path = f"/calendars/{segment(container)}/events"
         return self.calls.page_call("List events", path, query)
 

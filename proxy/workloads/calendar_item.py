@@ -21,9 +21,11 @@ from proxy.workloads.members import (
     without_links,
 )
 from proxy.workloads.moments import nanoseconds
+from proxy.workloads.selection import span_of
 
 __all__ = [
     "EVENT_HEAD_MEMBERS",
+    "EVENT_TIME_MEMBERS",
     "SERIES_MEMBERS",
     "EventHead",
     "calendar_rows",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 EVENT_HEAD_MEMBERS = "id,changeKey,subject"
+EVENT_TIME_MEMBERS = ",type,start,end"
 SERIES_MEMBERS = ("cancelledOccurrences", "exceptionOccurrences")
 VOLATILE = ("@odata.etag", "changeKey", "categories")
 SERIES = "seriesMaster"
@@ -47,6 +50,10 @@ class _Address(msgspec.Struct):
 
 class _Person(msgspec.Struct, rename="camel"):
     email_address: _Address | None = None
+
+
+class _Moment(msgspec.Struct, rename="camel"):
+    date_time: str | None = None
 
 
 class _Body(msgspec.Struct):
@@ -67,6 +74,8 @@ class EventHead(msgspec.Struct, rename="camel"):
     last_modified_date_time: str | None = None
     organizer: _Person | None = None
     body: _Body | None = None
+    start: _Moment | None = None
+    end: _Moment | None = None
 
     @property
     def is_series(self) -> bool:
@@ -97,7 +106,9 @@ def decode_event(raw: bytes | msgspec.Raw) -> EventHead:
 def event_head(raw: bytes) -> Head:
     """An entry of a listing."""
     event = decode_event(raw)
-    return Head(event.id, event.change_key, event.subject or "")
+    begin, end = (one.date_time if one is not None else None for one in (event.start, event.end))
+    span = span_of(begin, end, recurring=event.is_series)
+    return Head(event.id, event.change_key, event.subject or "", span)
 
 
 def exceptions_of(members: Members) -> list[EventHead]:

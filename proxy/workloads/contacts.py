@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from engine.catalog import Row
 from engine.parts import Part
-from proxy.contract import ObjectRef
+from proxy.contract import ObjectRef, Selection
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.graph.errors import GraphNotFound
 from proxy.graph.transport import BodyReader
@@ -23,7 +23,7 @@ from proxy.workloads.contact_item import (
     stored_contact,
 )
 from proxy.workloads.intake import store_body
-from proxy.workloads.item_listing import Policy, back_up_listed
+from proxy.workloads.item_listing import Covers, back_up_listed
 from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.members import decode_members
@@ -37,13 +37,13 @@ FOLDERS_MAX = 10_000
 class Contacts:
     """The contacts workload."""
 
-    def __init__(self, policy: Policy = "full") -> None:
-        self._policy = policy
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._covers = Covers(selection, "contacts")
 
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the contacts of `target`."""
         source = _People(client, target.id, shelf)
-        await back_up_listed(source, client, target, shelf, self._policy)
+        await back_up_listed(source, client, target, shelf, self._covers)
 
 
 class _People:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from engine.catalog import Row, removed_row
-from proxy.contract import ObjectRef
+from proxy.contract import ObjectRef, Selection
 from proxy.graph.client import Call, GraphClient
 from proxy.graph.errors import (
     GraphDenied,
@@ -29,9 +29,10 @@ from proxy.workloads.item_export import ItemExport
 from proxy.workloads.listed_items import ItemSource, ListedItems
 from proxy.workloads.listing_checkpoint import ListingBook
 from proxy.workloads.protocol import FailureRun, Shelf
+from proxy.workloads.selection import ItemSelection
 from proxy.workloads.together import together
 
-__all__ = ["Policy", "back_up_listed"]
+__all__ = ["Covers", "back_up_listed"]
 
 ROUNDS_MAX = 3
 CONTAINERS_AT_ONCE = 4
@@ -44,17 +45,31 @@ HEAD_PAGES_ITEMS = (1000, 50)  # a service that fails over large pages may manag
 Policy = Literal["full", "portable"]
 
 
+class Covers:
+    """What of a workload a job covers. `policy`: whether with export streams."""
+
+    def __init__(self, selection: Selection | None, workload: str) -> None:
+        chosen = selection or Selection()
+        self.items = ItemSelection(chosen, workload)
+        self.policy: Policy = chosen.mail_policy
+
+
 async def back_up_listed(
-    source: ItemSource, client: GraphClient, target: ObjectRef, shelf: Shelf, policy: Policy
+    source: ItemSource,
+    client: GraphClient,
+    target: ObjectRef,
+    shelf: Shelf,
+    covers: Covers,
 ) -> None:
     """
-    Bring the shelf up to date with what `source` lists of `target`; who has no mailbox has nothing of it.
+    Bring the shelf up to date with what `source` lists of `target`, as far as `covers` says; who has no mailbox has
+    nothing of it.
 
     Raises:
         GraphError: nothing of it can be read.
     """
     try:
-        await _ItemListing(client, source, shelf, policy).backup()
+        await _ItemListing(client, source, shelf, covers).backup()
     except GraphServiceMissing:
         shelf.note(skipped(target.id, target.name, "service-not-provisioned"))
 
@@ -63,15 +78,15 @@ class _ItemListing:
     """Brings a shelf up to date with one source, once."""
 
     def __init__(
-        self, client: GraphClient, source: ItemSource, shelf: Shelf, policy: Policy
+        self, client: GraphClient, source: ItemSource, shelf: Shelf, covers: Covers
     ) -> None:
         self._client = client
         self._source = source
         self._shelf = shelf
         self._book = ListingBook(shelf.checkpoint)
-        self._policy = policy
+        self._covers = covers
         export = ItemExport(client, source.calls.user, source.calls.prefer, shelf)
-        self._items = ListedItems(source, shelf, export)
+        self._items = ListedItems(source, shelf, export, covers.items)
         self._failures = FailureRun(CONTAINER_FAILURES_MAX)
         self._doubtful: set[bytes] = set()  # containers not listed in full in this round
         self._vanished = False  # a container was listed and then not found
@@ -83,7 +98,7 @@ class _ItemListing:
         Raises:
             GraphError: nothing of it can be read.
         """
-        if self._policy == "full" and await self._items.export.open():
+        if self._covers.policy == "full" and await self._items.export.open():
             self._items.upgrades = not self._book.streams
         unsettled: list[Row] = []
         for _ in range(ROUNDS_MAX):
@@ -107,17 +122,26 @@ class _ItemListing:
                 raise
             needs = f"{error.message} This needs the application permission"
             raise GraphDenied(f"{needs} {self._source.permission}.", code=error.code) from error
-        changed = [row for row in rows if self._shelf.row(row.id) != row]
+        kept, covered = self._covers.items.kept(rows), self._covers.items.covered(rows)
+        changed = [row for row in kept if self._shelf.row(row.id) != row]
         if changed:
             await self._shelf.advance(changed, self._book.encode())
+        await self._leave_out(row.id for row in rows if row.id not in covered)
         places = asyncio.Semaphore(CONTAINERS_AT_ONCE)
 
         async def read(container: Row) -> None:
             async with places:
                 await self._read_container(container)
 
-        await together(read(row) for row in rows)
-        return {row.id for row in rows}
+        await together(read(row) for row in rows if row.id in covered)
+        return {row.id for row in kept}
+
+    async def _leave_out(self, containers: Iterable[bytes]) -> None:
+        """What is stored of containers that are not covered, perhaps not any more."""
+        for container in containers:
+            self._book.reading.pop(container.decode(), None)
+            stored = await self._shelf.children(container)
+            await self._remove(row for row in stored if row.kind != "container")
 
     async def _read_container(self, container: Row) -> None:
         """List a container; one that cannot be listed does not cost the others."""
@@ -195,7 +219,9 @@ class _ItemListing:
             step = entries[start : start + STEP_ITEMS]
             taken = [self._items.take(container, head, raw if full else None) for head, raw in step]
             rows = [row for row in await together(taken) if row is not None]
-            rows = await self._items.with_streams(container, rows)
+            left_out = [row for row in rows if row.removed]
+            rows = [row for row in rows if not row.removed]
+            rows = left_out + await self._items.with_streams(container, rows)
             if rows:
                 await self._shelf.advance(rows, self._book.encode())
 

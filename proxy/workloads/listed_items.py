@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.catalog import Row
+from engine.catalog import Row, removed_row
 from proxy.contract import ItemOutcome
 from proxy.graph.client import Call
 from proxy.graph.errors import GraphError, GraphItemFault, GraphNotFound
@@ -19,6 +19,7 @@ from proxy.pipeline.outcome import SkipCause, failed, skipped
 from proxy.workloads.item_export import ItemExport, lacks_stream
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.protocol import FailureRun, Shelf
+from proxy.workloads.selection import ItemSelection, Span
 
 __all__ = ["Head", "ItemSource", "ListedItems"]
 
@@ -27,11 +28,12 @@ FETCHES_AT_ONCE = 4  # the mailbox answers no more than four calls at once
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a listing tells of an item. `name` is for people."""
+    """What a listing tells of an item. `name` is for people; `span`: when it takes place, None for no time."""
 
     id: str
     version: str
     name: str = ""
+    span: Span | None = None
 
 
 class ItemSource(Protocol):
@@ -75,8 +77,11 @@ class ListedItems:
         upgrades: what is stored has no export streams yet.
     """
 
-    def __init__(self, source: ItemSource, shelf: Shelf, export: ItemExport) -> None:
+    def __init__(
+        self, source: ItemSource, shelf: Shelf, export: ItemExport, selection: ItemSelection
+    ) -> None:
         self.export = export
+        self._selection = selection
         self.upgrades = False
         self.seen: dict[bytes, str] = {}
         self.gave_up = False
@@ -100,11 +105,14 @@ class ListedItems:
         return list(newest.values())
 
     async def take(self, container: str, head: Head, raw: bytes | None) -> Row | None:
-        """The row of an item that a listing showed; None if there is nothing to store."""
+        """The row of an item that a listing showed, or the one that removes it; None if there is nothing to store."""
         row_id = head.id.encode()
         looked_at = self.seen.get(row_id)
         self.seen[row_id] = head.version
         known = self._shelf.row(row_id)
+        if not self._selection.meets(head.span):
+            self._shelf.count(removed=known is not None)
+            return None if known is None else removed_row(row_id)
         if head.version == looked_at or (known and head.version == known.version != ""):
             self._shelf.count(unchanged=looked_at is None)
             lacks = self.upgrades and known is not None and lacks_stream(known)

@@ -17,6 +17,7 @@ from proxy.workloads.members import (
     without_links,
 )
 from proxy.workloads.moments import nanoseconds
+from proxy.workloads.selection import span_of
 
 __all__ = [
     "TASK_COLLECTIONS",
@@ -34,6 +35,10 @@ VOLATILE = ("@odata.etag", "categories")
 ETAG = re.compile(r'(?:W/)?"(.*)"')
 
 
+class _Moment(msgspec.Struct, rename="camel"):
+    date_time: str | None = None
+
+
 class _Task(msgspec.Struct, rename="camel"):
     id: str
     title: str | None = None
@@ -41,6 +46,7 @@ class _Task(msgspec.Struct, rename="camel"):
     has_attachments: bool | None = None
     created_date_time: str | None = None
     last_modified_date_time: str | None = None
+    due_date_time: _Moment | None = None
     etag: str | None = msgspec.field(default=None, name="@odata.etag")
 
     @property
@@ -62,7 +68,8 @@ _LIST = msgspec.json.Decoder(_List)
 def task_head(raw: bytes) -> Head:
     """An entry of a listing."""
     task = _TASK.decode(raw)
-    return Head(task.id, task.version, task.title or "")
+    due = task.due_date_time.date_time if task.due_date_time is not None else None
+    return Head(task.id, task.version, task.title or "", span_of(due, due, recurring=False))
 
 
 def may_have_attachments(raw: bytes) -> bool:

@@ -6,10 +6,10 @@ and one for each.
 """
 
 from engine.catalog import Row
-from proxy.contract import ObjectRef
+from proxy.contract import ObjectRef, Selection
 from proxy.graph.client import Call, GraphClient, segment
 from proxy.workloads.attachments import TASK_MEMBERS, AttachmentReader, Attachments
-from proxy.workloads.item_listing import Policy, back_up_listed
+from proxy.workloads.item_listing import Covers, back_up_listed
 from proxy.workloads.listed_items import Head
 from proxy.workloads.mailbox_calls import MailboxCalls
 from proxy.workloads.members import decode_members
@@ -32,13 +32,14 @@ EXPAND = {"$expand": ",".join(TASK_COLLECTIONS)}
 class Tasks:
     """The tasks workload."""
 
-    def __init__(self, policy: Policy = "full") -> None:
-        self._policy = policy
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._covers = Covers(selection, "tasks")
 
     async def backup(self, client: GraphClient, target: ObjectRef, shelf: Shelf) -> None:
         """Bring the shelf up to date with the tasks of `target`."""
         source = _ToDo(client, target.id, shelf)
-        await back_up_listed(source, client, target, shelf, self._policy)
+        source.dated = self._covers.items.period.restricts
+        await back_up_listed(source, client, target, shelf, self._covers)
 
 
 class _ToDo:
@@ -46,6 +47,7 @@ class _ToDo:
 
     permission = "Tasks.Read.All"
     kind = "task"
+    dated = False  # whether listings shall say when tasks are due
 
     def __init__(self, client: GraphClient, user: str, shelf: Shelf) -> None:
         self.calls = MailboxCalls(client, user)
@@ -59,7 +61,8 @@ class _ToDo:
 
     def listing(self, container: str, *, full: bool) -> Call:
         """Tasks of a list."""
-        query = EXPAND if full else {"$select": TASK_HEAD_MEMBERS}
+        members = TASK_HEAD_MEMBERS + (",dueDateTime" if self.dated else "")
+        query = EXPAND if full else {"$select": members}
         return self.calls.page_call("List tasks", _list_path(container), query)
 
     def head(self, raw: bytes) -> Head:

@@ -46,7 +46,7 @@ Workloads = Annotated[
 
 class JobSelection(Request):
     """
-    Whom a job covers beyond the users it names, and what of their mail.
+    Whom a job covers beyond the users it names, and what of their data.
 
     Members left empty do not restrict.
     """
@@ -55,7 +55,9 @@ class JobSelection(Request):
     filter: str = Field("", max_length=2000, description="OData filter on users")
     without_users: list[Line] = Field([], max_length=USERS_MAX, description="Names or ids")
     folders: list[Line] = Field(
-        [], max_length=PATTERNS_MAX, description="Patterns of mail folders: Projects/20*, @inbox"
+        [],
+        max_length=PATTERNS_MAX,
+        description="Patterns of folders: Projects/20*, @inbox, calendar:Team, tasks:Garden",
     )
     without_folders: list[Line] = Field([], max_length=PATTERNS_MAX)
     received_from: MomentText = Field("", description="First day or moment, UTC")
@@ -64,6 +66,10 @@ class JobSelection(Request):
     mail_policy: Literal["full", "portable"] = Field(
         "full", description="full: also the export stream of messages, where the cloud gives it"
     )
+    dated_from: MomentText = Field(
+        "", description="First day or moment of events and due tasks, UTC"
+    )
+    dated_until: MomentText = Field("", description="First day or moment not covered, UTC")
 
 
 class JobContent(Request):

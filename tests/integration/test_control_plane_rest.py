@@ -366,12 +366,18 @@ def test_a_job_keeps_whom_and_what_it_covers(installation: Installation) -> None
         "received_until": "",
         "recoverable_items": False,
         "mail_policy": "full",
+        "dated_from": "",
+        "dated_until": "",
     }
-    chosen = {"groups": ["Legal"], "folders": ["@inbox"], "received_from": "2026-01-01"}
+    chosen = {
+        "groups": ["Legal"],
+        "folders": ["@inbox", "calendar:Team"],
+        "dated_from": "2026-01-01",
+    }
     content = {"name": made["name"], "workloads": ["mail"], "users": [], "selection": chosen}
     changed = installation.call("PUT", job, content)
     assert changed.status == 200
     assert installation.call("GET", job).json["selection"] == made["selection"] | chosen
-    for wrong in ({"received_from": "yesterday"}, {"mail_policy": "some"}, {"colour": "red"}):
+    for wrong in ({"dated_from": "yesterday"}, {"mail_policy": "some"}, {"colour": "red"}):
         answer = installation.call("PUT", job, content | {"selection": wrong})
         assert answer.status == 422, wrong

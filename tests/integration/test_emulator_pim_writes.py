@@ -291,3 +291,9 @@ async def test_large_files_come_in_pieces(
     (found,) = (await client.pages(f"{tasks}/{task['id']}/attachments"))[0]
     assert found["size"] == 4 << 20
     assert not emu.ledger.breaches
+    opened = await client.done(
+        "POST", f"{tasks}/{task['id']}/attachments/createUploadSession", info
+    )
+    span = f"bytes {len(half)}-{2 * len(half) - 1}/{2 * len(half)}"  # the second piece before the first
+    await client.done("PUT", f"{opened['uploadUrl']}/content", half, 416, Content_Range=span)
+    assert emu.ledger.breach_counts == {"upload-piece": 1}

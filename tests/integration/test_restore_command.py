@@ -65,6 +65,34 @@ async def test_plan_question_and_report(lab: Lab, capsys: Any) -> None:
     lab.assert_no_breach()
 
 
+async def test_words_for_settings_folders_and_dates(lab: Lab, capsys: Any) -> None:
+    """Settings are an entry of their own in plan and report, with what is made disabled; folders choose items."""
+    user = add_user(lab.emulator, "ann", files=False)
+    lab.tenant.add_message(user, "Inbox", mime(1))
+    lab.tenant.add_message(user, "Projects", mime(2))
+    outside = [{"emailAddress": {"address": "x@elsewhere.example"}}]
+    rule = {"displayName": "leak", "sequence": 1, "actions": {"forwardTo": outside}}
+    held = lab.tenant.mailbox(user).settings
+    held.add_rule(rule)
+    await lab.backup(user, workloads=["mail"])
+    held.rules.clear()
+    only = ("--to", "original", "--settings", "rules", "--settings-only")
+    assert await called(lab, *only, "--dry-run", "--json") == 3  # with warnings
+    (entry,) = json.loads(capsys.readouterr().out)["entries"]
+    assert (entry["entry"], entry["planned"]) == (f"{user}/settings", {"create": 1})
+    assert [one["cause"] for one in entry["outcomes"]] == ["rule-forwards-outside"]
+    assert not held.rules
+    assert await called(lab, *only) == 3
+    assert "leak: rule-forwards-outside" in capsys.readouterr().err
+    assert [one["isEnabled"] for one in held.rules.values()] == [False]
+    words = ("--to", "original", "--collision", "copy", "--folder", "Projects", "--json")
+    assert await called(lab, *words, "--received-until", "2027-01-01") == 0
+    (entry,) = json.loads(capsys.readouterr().out)["entries"]
+    assert entry["done"] == {"copy": 1}
+    assert await called(lab, "--to", "original", "--settings-only") == 2
+    assert "--settings-only needs --settings" in capsys.readouterr().err
+
+
 async def test_wrong_words_are_told(lab: Lab, capsys: Any) -> None:
     user = add_user(lab.emulator, "ann", files=False)
     lab.tenant.add_message(user, "Inbox", mime(1))

@@ -199,6 +199,34 @@ async def test_what_is_there_is_left_or_changed_where_it_is(lab: Lab, collision:
     lab.assert_no_breach()
 
 
+async def test_rules_of_one_name_stay_as_many_as_they_were(lab: Lab) -> None:
+    """Also where others came between them: the service moves them in its order."""
+    user = fill(lab)
+    held = held_by(lab, user)
+    for sequence, words in ((20, "a"), (21, "b")):
+        conditions = {"subjectContains": [words]}
+        held.add_rule(
+            {
+                "displayName": "twin",
+                "sequence": sequence,
+                "conditions": conditions,
+                "actions": {"markAsRead": True},
+            }
+        )
+    before = truth(lab, user)
+    point = await backup(lab, user)
+    for rule in held.rules.values():
+        rule["sequence"] += 1
+        rule["conditions"] = {"subjectContains": ["other"]}
+        rule["exceptions"] = {"isEncrypted": True}
+    again = await lab.restore(point, settings="rules", collision="skip")
+    assert "create" not in done(again)
+    result = await lab.restore(point, settings="rules,forwarding", collision="replace")
+    assert done(result) == {"replace": 6}
+    assert truth(lab, user) == before
+    lab.assert_no_breach()
+
+
 async def test_into_another_mailbox_below_a_folder(lab: Lab) -> None:
     """Rules lead to the folders that the restore makes there."""
     user = fill(lab)
@@ -240,15 +268,16 @@ async def test_a_restore_that_is_ended_goes_on_and_makes_nothing_twice(lab: Lab)
     lab.assert_no_breach()
 
 
-async def test_without_the_right_the_permission_is_named(lab: Lab) -> None:
-    """The mail is restored all the same."""
+@pytest.mark.parametrize("left", [[], ["MailboxSettings.Read"]])
+async def test_without_the_right_the_permission_is_named(lab: Lab, left: list[str]) -> None:
+    """Also where reading is allowed; the mail is restored all the same."""
     user = fill(lab)
     point = await backup(lab, user)
     wipe(lab, user)
     roles = [
         role for role in lab.emulator.options.restore_roles if role != "MailboxSettings.ReadWrite"
     ]
-    lab.emulator.controls.set_roles(roles, "restore")
+    lab.emulator.controls.set_roles([*roles, *left], "restore")
     result = await lab.restore(point, settings="rules")
     mail, settings = sorted(result.entries, key=lambda entry: entry.label)
     assert not mail.error_code
@@ -263,3 +292,6 @@ async def test_words_that_are_no_part_are_refused(lab: Lab) -> None:
     point = await backup(lab, user)
     with pytest.raises(UsageError, match="settings"):
         await lab.restore(point, settings="rules,signature")
+    contacts = (await lab.backup(user, workloads=["contacts"])).point
+    with pytest.raises(UsageError, match="kept with its mail"):
+        await lab.restore(contacts, settings="rules")

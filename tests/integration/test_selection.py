@@ -1,17 +1,20 @@
-"""Jobs that cover some: users by name, group and filter; folders and dates of their mail."""
+"""What is covered: users by name, group and filter; folders and dates of their data, in backups, restores and exports."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from engine.manifest import PointForm
 from proxy.contract import Selection
 from proxy.graph.service import GraphService
+from proxy.pipeline.export import export_point
 from proxy.workloads.users import discover_users
 from tests.fixtures.emulator import StartEmulator
-from tests.fixtures.records import single
+from tests.fixtures.records import WORKLOADS, at, single, weekly
 from tests.unit.proxy.lab import Lab, add_user, mime
 
 pytestmark = pytest.mark.slow
@@ -144,3 +147,133 @@ async def test_well_known_names_are_kept_whatever_folders_are_called(lab: Lab) -
     known = {row.name: row.meta for row in lab.rows(result.point) if b"wellKnown" in row.meta}
     assert b'"wellKnown":"inbox"' in known[b"Posteingang"]
     assert len(known) == 8
+
+
+def fill_agenda(lab: Lab) -> str:
+    """Two calendars, lists and folders with something old and something new in each."""
+    user = add_user(lab.emulator, "ann", files=False)
+    controls = lab.emulator.controls
+    controls.add_container(user, "calendar", "Team")
+    controls.add_container(user, "tasks", "Garden")
+    controls.add_container(user, "contacts", "Friends")
+    for place in ("Calendar", "Team"):
+        for year in ("2024", "2026"):
+            controls.add_record(user, "calendar", place, single(f"{place} {year}", f"{year}-05-04"))
+    controls.add_record(user, "calendar", "Team", weekly("Team series"))
+    for place in ("Tasks", "Garden"):
+        controls.add_record(user, "tasks", place, {"title": f"{place} whenever"})
+        for year in ("2024", "2026"):
+            task = {"title": f"{place} {year}", "dueDateTime": at(f"{year}-05-04", 0)}
+            controls.add_record(user, "tasks", place, task)
+    for place in ("Contacts", "Friends"):
+        controls.add_record(user, "contacts", place, {"givenName": place})
+    return user
+
+
+def names(lab: Lab, point: PointForm | None, kind: str = "") -> set[str]:
+    """Of all items of calendars, contacts and tasks; of containers with that kind."""
+    rows = [row for workload in WORKLOADS for row in lab.rows(point, workload)]
+    return {r.name.decode() for r in rows if (r.kind == "container") is (kind == "container")}
+
+
+CHOSEN = Selection(
+    folders=["calendar:team", "contacts:@contacts/Friends"],
+    without_folders=["tasks:@defaultList"],
+    dated_from="2026-01-01",
+)
+COVERED = {"Team 2026", "Team series", "Garden whenever", "Garden 2026", "Friends"}
+
+
+async def test_calendars_contacts_and_tasks_by_folder_and_date(lab: Lab) -> None:
+    """Another selection takes and leaves what differs; what is known is not read again; nothing is asked for twice."""
+    user = fill_agenda(lab)
+    whole = await lab.backup(user, workloads=WORKLOADS)
+    everything = names(lab, whole.point)
+    lab.ledger.clear()
+    narrow = await lab.backup(user, workloads=WORKLOADS, selection=CHOSEN)
+    assert names(lab, narrow.point) == COVERED
+    assert names(lab, narrow.point, "container") == {
+        "Team",
+        "Contacts",
+        "Friends",
+        "Garden",
+        "Flagged Emails",
+    }
+    assert not lab.ledger.requests("/users/{user}/events/{event}")
+    again = await lab.backup(user, workloads=WORKLOADS, selection=CHOSEN)
+    assert names(lab, again.point) == COVERED
+    assert sum(task.counters.items_stored for task in again.tasks) == 0
+    wide = await lab.backup(user, workloads=WORKLOADS)
+    assert names(lab, wide.point) == everything
+    lab.assert_no_breach()
+
+
+async def test_what_leaves_the_covered_folders_or_dates_leaves_the_backup(lab: Lab) -> None:
+    """It is in the service still; back in, it is back."""
+    user = fill_agenda(lab)
+    controls = lab.emulator.controls
+    event = controls.add_record(user, "calendar", "Team", single("Mover", "2026-06-01"))["id"]
+    first = await lab.backup(user, workloads=WORKLOADS, selection=CHOSEN)
+    assert "Mover" in names(lab, first.point)
+    controls.change_record(user, "calendar", event, single("Mover", "2025-06-01"))
+    assert "Mover" not in names(
+        lab, (await lab.backup(user, workloads=WORKLOADS, selection=CHOSEN)).point
+    )
+    controls.change_record(user, "calendar", event, single("Mover", "2026-06-01"))
+    assert "Mover" in names(
+        lab, (await lab.backup(user, workloads=WORKLOADS, selection=CHOSEN)).point
+    )
+    controls.move_record(user, "calendar", event, "Calendar")
+    assert "Mover" not in names(
+        lab, (await lab.backup(user, workloads=WORKLOADS, selection=CHOSEN)).point
+    )
+    lab.assert_no_breach()
+
+
+async def test_the_same_words_restore_and_export_the_same(lab: Lab, tmp_path: Path) -> None:
+    """A restore point of everything gives what the selection covers, and no more; mail by its dates."""
+    user = fill_agenda(lab)
+    new = deliver(lab, user, "Projects/2026", 1, "2026-11-02")
+    deliver(lab, user, "Projects/2026", 2, "2025-11-02")
+    deliver(lab, user, "Inbox", 3, "2026-11-02")
+    point = (await lab.backup(user, workloads=["mail", *WORKLOADS])).point
+    assert point is not None
+    chosen = msgspec.structs.replace(
+        CHOSEN, folders=[*CHOSEN.folders, "Projects/20*"], received_from="2026-01-01"
+    )
+    bob = add_user(lab.emulator, "bob", files=False)
+    result = await lab.restore(point, bob, selection=chosen)
+    assert {entry.label.rpartition("/")[2]: dict(entry.done) for entry in result.entries} == {
+        "mail": {"create": 1}, "calendar": {"create": 2}, "contacts": {"create": 1}, "tasks": {"create": 2},
+    }  # fmt: skip
+    there = await lab.backup(bob, workloads=["mail", *WORKLOADS])
+    assert names(lab, there.point) == COVERED
+    (message,) = lab.tenant.mailbox(bob).messages()
+    assert message.folder.path == "Projects/2026"
+    assert b"Subject: Letter 1" in message.mime.read()
+
+    export_point(lab.repository, point, tmp_path / "out", selection=chosen)
+    files = {
+        path.relative_to(tmp_path / "out" / user)
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    }
+    folders = {str(path.parent) for path in files}
+    assert folders == {
+        "mail/Projects/2026",
+        "calendar/Team",
+        "contacts/Contacts/Friends",
+        "tasks/Garden",
+    }
+    assert len(files) == 6
+    export_point(lab.repository, point, tmp_path / "csv", format="csv", selection=chosen)
+    lines = {
+        p.stem: len(p.read_text("utf-8-sig").splitlines()) - 1
+        for p in (tmp_path / "csv").rglob("*.csv")
+    }
+    assert lines == {"mail": 1, "calendar": 2, "contacts": 1, "tasks": 2}
+    path = f"{user}/mail/Inbox"
+    export_point(lab.repository, point, tmp_path / "none", path, selection=chosen)
+    assert not [one for one in (tmp_path / "none").rglob("*") if one.is_file()]
+    assert new
+    lab.assert_no_breach()

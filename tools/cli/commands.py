@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
-from tools.cli.options import AS_OF, OPENING, POINT, REPO, SELECTION
+from tools.cli.options import AS_OF, FOLDERS_AND_DATES, OPENING, POINT, REPO, SELECTION
 from tools.cli.roles import ROLES, UPKEEP
 from tools.cli.syntax import Command, parameter, switch, within
 
@@ -453,6 +453,7 @@ POINTS = (
                 default="native",
                 help="How items are written (default: %(default)s)",
             ),
+            *FOLDERS_AND_DATES,
             AS_OF,
             *OPENING,
         ),
@@ -545,6 +546,7 @@ RESTORE = Command(
             help="Each to its owner and place, or all to one user, below a folder there",
         ),
         parameter("--path", default="", help="Only what is at or below this path"),
+        *FOLDERS_AND_DATES,
         parameter(
             "--collision",
             choices=("skip", "copy", "replace"),

@@ -46,6 +46,40 @@ OPENING = (
     switch("--json", "One JSON document on standard output"),
 )
 
+FOLDERS_AND_DATES = (
+    parameter(
+        "--folder",
+        dest="folders",
+        metavar="PATTERN",
+        action="append",
+        help="Only mail folders of this path and what is below: Projects/20*, @inbox; calendar:Team,"
+        " contacts:@contacts/Friends, tasks:@defaultList for others (again for more)",
+    ),
+    parameter(
+        "--without-folder",
+        dest="without_folders",
+        metavar="PATTERN",
+        action="append",
+        help="Not these folders (again for more)",
+    ),
+    parameter(
+        "--received-from",
+        metavar="DATE",
+        help="Only mail received since then (YYYY-MM-DD, UTC, or RFC 3339)",
+    ),
+    parameter("--received-until", metavar="DATE", help="Only mail received before then"),
+    parameter(
+        "--dated-from",
+        metavar="DATE",
+        help="Only events that take place and tasks that are due since then",
+    ),
+    parameter(
+        "--dated-until",
+        metavar="DATE",
+        help="Only events that begin and tasks that are due before then",
+    ),
+)
+
 SELECTION = (
     parameter(
         "--group",
@@ -62,26 +96,7 @@ SELECTION = (
         action="append",
         help="Not this user (again for more)",
     ),
-    parameter(
-        "--folder",
-        dest="folders",
-        metavar="PATTERN",
-        action="append",
-        help="Only mail folders of this path and what is below: Projects/20*, @inbox (again for more)",
-    ),
-    parameter(
-        "--without-folder",
-        dest="without_folders",
-        metavar="PATTERN",
-        action="append",
-        help="Not these mail folders (again for more)",
-    ),
-    parameter(
-        "--received-from",
-        metavar="DATE",
-        help="Only mail received since then (YYYY-MM-DD, UTC, or RFC 3339)",
-    ),
-    parameter("--received-until", metavar="DATE", help="Only mail received before then"),
+    *FOLDERS_AND_DATES,
     switch("--recoverable-items", "Also deleted mail that can be recovered"),
     parameter(
         "--mail-policy",

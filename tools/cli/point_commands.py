@@ -159,6 +159,12 @@ def export(
     destination: Path,
     path: str,
     form: "ExportFormat",
+    folders: list[str] | None,
+    without_folders: list[str] | None,
+    received_from: str | None,
+    received_until: str | None,
+    dated_from: str | None,
+    dated_until: str | None,
     as_of: str | None,
     passphrase_file: Path | None,
     cache_dir: Path | None,
@@ -166,6 +172,16 @@ def export(
     json: bool,
 ) -> int:
     """Write what a restore point holds to open files; overwrites nothing."""
+    from proxy.contract import Selection
+
+    selection = Selection(
+        folders=folders or [],
+        without_folders=without_folders or [],
+        received_from=received_from or "",
+        received_until=received_until or "",
+        dated_from=dated_from or "",
+        dated_until=dated_until or "",
+    )
     with arguments.opened(
         repo, passphrase_file, cache_dir, state_dir, soon="repository.tree.exporter", as_of=as_of
     ) as opened:
@@ -175,7 +191,12 @@ def export(
         if not is_tree(chosen):
             from tools.cli.tenant_commands import export_tenant
 
-            return export_tenant(opened, chosen, destination, path, form, json=json)
+            return export_tenant(opened, chosen, destination, path, form, selection, json=json)
+        if selection != Selection():
+            raise UsageError(
+                "a directory tree has no folders of mail and no dates: use --path",
+                code="format-unfit",
+            )
         if form != "native":
             raise UsageError("a directory tree is exported as native", code="format-unfit")
         return _export_tree(opened, chosen, destination, path, json=json)

@@ -33,6 +33,12 @@ def restore(
     org: Path,
     to: str,
     path: str,
+    folders: list[str] | None,
+    without_folders: list[str] | None,
+    received_from: str | None,
+    received_until: str | None,
+    dated_from: str | None,
+    dated_until: str | None,
     collision: Literal["skip", "copy", "replace"],
     settings: str,
     settings_only: bool,
@@ -44,6 +50,7 @@ def restore(
     json: bool,
 ) -> int:
     """Plan, ask before anything is replaced, write, report."""
+    from proxy.contract import Selection
     from proxy.graph.settings import load_organization
     from proxy.restore.destination import parse_destination
     from proxy.restore.session import RestoreAsked, restore_point
@@ -54,7 +61,15 @@ def restore(
     if settings_only and not parts:
         raise UsageError("--settings-only needs --settings.", code="settings-unknown")
     destination = parse_destination(to)
-    asked = RestoreAsked(destination, path, collision, dry_run, parts, not settings_only)
+    selection = Selection(
+        folders=folders or [],
+        without_folders=without_folders or [],
+        received_from=received_from or "",
+        received_until=received_until or "",
+        dated_from=dated_from or "",
+        dated_until=dated_until or "",
+    )
+    asked = RestoreAsked(destination, path, collision, dry_run, parts, not settings_only, selection)
     with (
         arguments.opened(repo, passphrase_file, cache_dir, state_dir) as opened,
         progress_bar("restoring", quiet=json or dry_run) as bar,

@@ -20,7 +20,7 @@ from tools.cli.output import (
 
 if TYPE_CHECKING:
     from engine.manifest import PointForm
-    from proxy.contract import ExportFormat
+    from proxy.contract import ExportFormat, Selection
     from proxy.pipeline.standalone import SessionProgress, SessionResult
     from repository import Repository
 
@@ -47,6 +47,8 @@ def backup(
     without_folders: list[str] | None,
     received_from: str | None,
     received_until: str | None,
+    dated_from: str | None,
+    dated_until: str | None,
     recoverable_items: bool,
     mail_policy: Literal["full", "portable"] | None,
 ) -> int:
@@ -78,6 +80,8 @@ def backup(
                     without_folders=without_folders or [],
                     received_from=received_from or "",
                     received_until=received_until or "",
+                    dated_from=dated_from or "",
+                    dated_until=dated_until or "",
                     recoverable_items=recoverable_items,
                     mail_policy=mail_policy or "full",
                 ),
@@ -151,6 +155,7 @@ def export_tenant(
     destination: Path,
     path: str,
     form: "ExportFormat",
+    selection: "Selection",
     *,
     json: bool,
 ) -> int:
@@ -162,7 +167,7 @@ def export_tenant(
         def show(progress: ExportProgress) -> None:
             bar.update(progress.items, progress.items_total, size_text(progress.bytes))
 
-        result = export_point(repository, point, destination, path, form, show)
+        result = export_point(repository, point, destination, path, form, show, selection=selection)
     if json:
         print_json(
             {

@@ -95,9 +95,13 @@ class MailboxSettings:
         return self._put(self.rules, fixed | _checked(given, _RULE))
 
     def change_rule(self, key: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Change a rule."""
+        """Change a rule; what is null is not set any more."""
         rule = one(self.rules, key)
-        rule |= _checked(given, _RULE)
+        for name, value in _checked(given, _RULE).items():
+            if value is None:
+                rule.pop(name, None)
+            else:
+                rule[name] = value
         return rule
 
     # categories

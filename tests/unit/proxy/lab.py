@@ -149,6 +149,7 @@ class Lab:
         clock: Clock | None = None,
         settings: str = "",
         items: bool = True,
+        selection: Selection | None = None,
     ) -> RestoreResult:
         """A restore as the command makes one, signed in as the application of restores."""
         assert point is not None
@@ -158,7 +159,13 @@ class Lab:
             self.repository,
             point,
             RestoreAsked(
-                parse_destination(to), path, collision, dry_run, parse_settings(settings), items
+                parse_destination(to),
+                path,
+                collision,
+                dry_run,
+                parse_settings(settings),
+                items,
+                selection or Selection(),
             ),
             state_dir=self.places.state_dir,
             confirm=confirm,

@@ -10,6 +10,7 @@ import pytest
 
 from engine.catalog import Row
 from engine.errors import Conflict, UsageError
+from proxy.contract import Selection
 from proxy.restore.destination import Destination, parse_destination
 from proxy.restore.journal import Intent, Journal, journal_name
 from proxy.restore.mail_message import new_message
@@ -20,7 +21,10 @@ from proxy.restore.plan import Cost, EntryPlan, decided
 from proxy.restore.protocol import Collision, Place, Present, item_key
 from proxy.restore.room import Room
 from proxy.restore.wanted import rows_below
+from proxy.workloads.selection import ItemSelection
 from tests.fixtures.content import shared_data_dir
+
+EVERYTHING = ItemSelection(Selection(), "mail")
 
 
 def row(name: str, version: str = "1", container: bytes = b"f") -> Row:
@@ -76,13 +80,13 @@ def test_a_path_takes_what_is_below_it_and_the_containers_above() -> None:
         for name, above in ((b"a", b""), (b"b", b"a"), (b"c", b"a"))
     ]
     rows = [*folder, row("x", container=b"b"), row("y", container=b"c")]
-    whole = rows_below("u/mail", rows, None)
+    whole = rows_below("u/mail", rows, None, EVERYTHING)
     assert {r.id for r in whole.containers} == {b"a", b"b", b"c"}
     assert {k: [r.id for r in v] for k, v in whole.items.items()} == {b"b": [b"x"], b"c": [b"y"]}
-    part = rows_below("u/mail", rows, folder[1])
+    part = rows_below("u/mail", rows, folder[1], EVERYTHING)
     assert {r.id for r in part.containers} == {b"a", b"b"}
     assert list(part.items) == [b"b"]
-    one = rows_below("u/mail", rows, rows[4])
+    one = rows_below("u/mail", rows, rows[4], EVERYTHING)
     assert [r.id for r in one.items[b"c"]] == [b"y"]
     assert {r.id for r in one.containers} == {b"a", b"c"}
 

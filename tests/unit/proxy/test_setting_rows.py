@@ -109,8 +109,8 @@ def test_keys_are_what_a_person_would_call_the_same() -> None:
     assert setting_key("categories", {"displayName": "Blue"}) == setting_key(
         "categories", {"displayName": "BLUE", "color": "x"}
     )
-    assert setting_key("rules", rule()) != setting_key("rules", rule(sequence=2))
-    assert setting_key("rules", rule()) == setting_key("rules", rule(actions={"delete": True}))
+    assert setting_key("rules", rule()) == setting_key("rules", rule(sequence=2))
+    assert setting_key("rules", rule()) != setting_key("rules", rule(displayName="s"))
 
 
 def test_replies_are_not_switched_on_unasked() -> None:
