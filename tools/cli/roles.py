@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tools.cli.options import CACHE_DIR, STATE_DIR
+from tools.cli.options import CACHE_DIR, OPENING, REPO, STATE_DIR
 from tools.cli.syntax import Command, Parameter, parameter, switch, within
 
 
@@ -174,6 +174,25 @@ UPKEEP = (
             ),
             *WHICH,
             JSON,
+        ),
+    ),
+    Command(
+        "rebuild",
+        "An installation from a repository and its passphrase.",
+        "tools.cli.rebuild_commands:rebuild",
+        (
+            REPO,
+            parameter(
+                "--data-dir", metavar="DIR", type=Path, help="A new folder for the installation"
+            ),
+            parameter(
+                "--org",
+                metavar="FILE",
+                type=Path,
+                help="TOML file with the [organization] table, for the jobs",
+            ),
+            switch("--dry-run", "List the jobs that restore points tell of, make nothing"),
+            *OPENING,
         ),
     ),
 )
