@@ -124,7 +124,11 @@ async def rows(data: Path) -> tuple[Any, Any, Any, list[str]]:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [((), "rebuild-options"), (("--dry-run", "--org", "none.toml"), "organization-settings")],
+    [
+        ((), "rebuild-options"),
+        (("--dry-run", "--org", "none.toml"), "organization-settings"),
+        (("--data-dir", __file__), "data-dir-not-empty"),
+    ],
 )
 def test_wrong_calls(repo: Path, command: CommandLine, words: tuple[str, ...], code: str) -> None:
     """One line that says what to do."""

@@ -31,7 +31,12 @@ def rebuild(
     _require_fit(data_dir, dry_run=dry_run)
     organization = None if org is None else load_organization(org)
     open_store(repo)  # before the passphrase is asked for
-    secret = arguments.passphrase(passphrase_file)
+    secret = arguments.credential(passphrase_file)
+    if not dry_run and not isinstance(secret, str):
+        raise UsageError(
+            "an installation needs a passphrase of its own: give it one with `repo key add`",
+            code="rebuild-options",
+        )
     damaged: dict[str, BackupError] = {}
     with open_repository(repo, secret, arguments.places(cache_dir, state_dir)) as opened:
         identity, points = opened.id, opened.points(damaged)
@@ -68,11 +73,18 @@ def _require_fit(data_dir: Path | None, *, dry_run: bool) -> None:
             "give --data-dir DIR for the new installation, or --dry-run to see what is known",
             code="rebuild-options",
         )
-    if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
+    if data_dir is not None and data_dir.exists() and not _is_empty_folder(data_dir):
         raise UsageError(
-            f"{data_dir} is not empty: name a new folder (what a rebuild that failed left may be deleted)",
+            f"{data_dir} is no empty folder: name a new folder (what a rebuild that failed left may be deleted)",
             code="data-dir-not-empty",
         )
+
+
+def _is_empty_folder(path: Path) -> bool:
+    try:
+        return not any(path.iterdir())
+    except OSError:
+        return False
 
 
 def _tell(
