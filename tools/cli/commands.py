@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
 from tools.cli.options import AS_OF, OPENING, POINT, REPO, SELECTION
-from tools.cli.roles import ROLES, UPKEEP
+from tools.cli.roles import ROLES
 from tools.cli.syntax import Command, parameter, switch, within
 
 REPOSITORY = (
@@ -503,14 +503,4 @@ RESTORE = Command(
     ),
 )
 
-COMMANDS = (
-    *ROLES,
-    *UPKEEP,
-    *REPOSITORY,
-    *KEYS,
-    *LOCKS,
-    *POINTS,
-    RESTORE,
-    DIFFERENCE,
-    *RETENTION,
-)
+COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *LOCKS, *POINTS, RESTORE, DIFFERENCE, *RETENTION)

@@ -1,4 +1,4 @@
-"""Commands that run parts of an installation."""
+"""Commands that run parts of an installation, and look after one."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def _listen(default: str, help: str) -> Parameter:
     )
 
 
-ROLES = (
+RUNNING = (
     Command(
         "demo",
         "One backup, verification and restore on an emulated tenant.",
@@ -196,3 +196,5 @@ UPKEEP = (
         ),
     ),
 )
+
+ROLES = (*RUNNING, *UPKEEP)
