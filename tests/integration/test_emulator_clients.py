@@ -15,7 +15,7 @@ from tools.emulator.mailbox import Mailbox
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 PYTHON = CLIENTS / ".venv/bin/python"
-_PATIENCE_S = 60
+_PATIENCE_S = 180
 USER = "ada@tiny.onmicrosoft.com"
 pytestmark = [
     pytest.mark.slow,

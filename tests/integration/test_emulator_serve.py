@@ -28,12 +28,17 @@ async def test_module_serves_until_interrupted(emulator_keys: Path, tmp_path: Pa
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
-        first = (await process.stdout.readline()).decode()
-        org = tomllib.loads(org_file.read_text())["organization"]
-        assert org["graph_endpoint"] in first
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 0
+    try:
+        async with asyncio.timeout(60):
+            first = (await process.stdout.readline()).decode()
+            org = tomllib.loads(org_file.read_text())["organization"]
+            assert org["graph_endpoint"] in first
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tools.cli.opening import KeyFile, OneOpening, ServiceAddress
 from tools.cli.options import AS_OF, FOLDERS_AND_DATES, OPENING, POINT, REPO, SELECTION
-from tools.cli.roles import ROLES, UPKEEP
+from tools.cli.roles import ROLES
 from tools.cli.syntax import Command, parameter, switch, within
 
 REPOSITORY = (
@@ -566,15 +566,4 @@ RESTORE = Command(
     ),
 )
 
-COMMANDS = (
-    *ROLES,
-    *UPKEEP,
-    *REPOSITORY,
-    *KEYS,
-    *SCOPES,
-    *LOCKS,
-    *POINTS,
-    RESTORE,
-    DIFFERENCE,
-    *RETENTION,
-)
+COMMANDS = (*ROLES, *REPOSITORY, *KEYS, *SCOPES, *LOCKS, *POINTS, RESTORE, DIFFERENCE, *RETENTION)

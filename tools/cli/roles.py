@@ -1,8 +1,8 @@
-"""Commands that run parts of an installation."""
+"""Commands that run parts of an installation, and look after one."""
 
 from pathlib import Path
 
-from tools.cli.options import CACHE_DIR, STATE_DIR
+from tools.cli.options import CACHE_DIR, OPENING, REPO, STATE_DIR
 from tools.cli.syntax import Command, Parameter, parameter, switch, within
 
 
@@ -12,7 +12,7 @@ def _listen(default: str, help: str) -> Parameter:
     )
 
 
-ROLES = (
+RUNNING = (
     Command(
         "demo",
         "One backup, verification and restore on an emulated tenant.",
@@ -176,4 +176,25 @@ UPKEEP = (
             JSON,
         ),
     ),
+    Command(
+        "rebuild",
+        "An installation from a repository and its passphrase.",
+        "tools.cli.rebuild_commands:rebuild",
+        (
+            REPO,
+            parameter(
+                "--data-dir", metavar="DIR", type=Path, help="A new folder for the installation"
+            ),
+            parameter(
+                "--org",
+                metavar="FILE",
+                type=Path,
+                help="TOML file with the [organization] table, for the jobs",
+            ),
+            switch("--dry-run", "List the jobs that restore points tell of, make nothing"),
+            *OPENING,
+        ),
+    ),
 )
+
+ROLES = (*RUNNING, *UPKEEP)

@@ -7,7 +7,6 @@ comparison with what the tenant holds.
 """
 
 import asyncio
-import contextlib
 import os
 import secrets
 import shutil
@@ -15,7 +14,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +25,12 @@ from tools.cli.output import DONE, FAILED, complain, facts, progress_bar, say, s
 from tools.demo.api import Api
 from tools.demo.compare import Comparison, compare_drive, compare_mailbox, compare_records
 from tools.demo.tenant import EmulatedTenant, emulated_tenant
-from tools.installation.supervisor import InstallationInfo, InstallationOptions, run_installation
+from tools.installation.running import running
+from tools.installation.supervisor import InstallationInfo, InstallationOptions
 
 if TYPE_CHECKING:
     from proxy.contract import ExportFormat
 
-START_S = 90.0
 SESSION_S = 420.0  # a session that takes longer hangs: the demo fails and says so
 KILL_AFTER_TASKS = 30  # of 200: in the middle of the full backup
 REPOSITORY_NAME = "Demo repository"
@@ -79,22 +77,6 @@ def run_demo(*, keep: bool) -> int:
     return code
 
 
-@contextlib.asynccontextmanager
-async def installation(data_dir: Path) -> AsyncIterator[InstallationInfo]:
-    """A whole installation that runs as long as the block."""
-    ready: asyncio.Future[InstallationInfo] = asyncio.get_running_loop().create_future()
-    options = InstallationOptions(data_dir=data_dir, port=0)
-    async with asyncio.TaskGroup() as group:
-        stop = asyncio.Event()
-        group.create_task(run_installation(options, ready.set_result, stop))
-        try:
-            async with asyncio.timeout(START_S):
-                info = await ready
-            yield info
-        finally:
-            stop.set()  # every child is stopped in order; the group waits for it
-
-
 class _Story:
     def __init__(self, folder: Path, *, keep: bool) -> None:
         self._folder = folder
@@ -118,7 +100,7 @@ class _Story:
         self._step("starting an emulated tenant, PostgreSQL, NATS, server and two proxies")
         async with (
             emulated_tenant(self._folder / "emulator") as tenant,
-            installation(self._folder / "data") as info,
+            running(InstallationOptions(self._folder / "data", port=0)) as info,
             Api(
                 info.url, str(info.ca_file), info.administrator, info.administrator_password
             ) as api,
