@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.manifest import PointForm
-from proxy.contract import Selection
+from proxy.contract import Selection, Workload
 from proxy.restore.session import RestoreResult
 from tests.fixtures.emulator import StartEmulator
 from tests.fixtures.mail_truth import differing, mail_truth, wipe_mail
@@ -55,7 +55,7 @@ class Tenant:
     async def back_up_and_wipe(self, policy: str) -> None:
         """With the calendar's mail policy: `full` restores by import, `portable` from parts."""
         selection = Selection(mail_policy="full" if policy == "full" else "portable")
-        workloads = ("mail", "calendar", "contacts", "tasks")
+        workloads: list[Workload] = ["mail", "calendar", "contacts", "tasks"]
         result = await self.lab.backup(self.user, workloads=workloads, selection=selection)
         assert not result.warned
         self._point = result.point
