@@ -79,7 +79,8 @@ async def writing(server: Dropping) -> AsyncIterator[GraphWriter]:
     budget = Budget(clock, BudgetLimits())
     try:
         await transport.request("GET", server.url, {})
-        server.seen.clear(), server.bodies.clear()
+        server.seen.clear()
+        server.bodies.clear()
         yield GraphWriter(settings(server.url), transport, _Tokens(), budget, clock)  # type: ignore[arg-type]
     finally:
         await budget.close()
