@@ -12,7 +12,7 @@ from engine.manifest import CatalogPart, part_from
 from repository.reader import Reader
 
 CONTAINER = "container"
-MANY_ROWS = 50_000
+MANY_ROWS = 50_000  # whose decoding is worth giving memory back for
 WALK_COLUMNS = ("id", "kind", "size", "version", "removed")  # for `ids`, `version` and `totals`
 
 
@@ -185,8 +185,10 @@ def _in_one_piece(table: pa.Table) -> pa.Table:
     schema, columns = table.schema, table.columns
     del table
     whole = []
-    while columns:
-        whole.append(columns.pop(0).combine_chunks())
+    for field in schema:
+        one = pa.Table.from_arrays([columns.pop(0)], schema=pa.schema([field]))
+        whole.append(one.combine_chunks().column(0))
+        del one
     return pa.Table.from_arrays(whole, schema=schema)
 
 

@@ -116,6 +116,7 @@ async def backup_organization(
             mail. Neither names anybody: everybody but guests.
         identity: permanent name of the writer; None: a free one of this machine.
         progress: called on the event loop, about once a second for each running task.
+        clock: what is waited by; None: the machine's.
 
     Raises:
         BackupError: nothing could be begun (sign-in, directory, repository). Later failures are in the result.

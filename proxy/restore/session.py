@@ -141,6 +141,7 @@ async def restore_point(
     Args:
         state_dir: where journals are kept.
         confirm: shown the plan before the first write; False ends it there.
+        clock: what is waited by; None: the machine's.
 
     Raises:
         NotFound: nothing is at the path. UsageError: it cannot be restored. Conflict(restore-running).
