@@ -31,6 +31,8 @@ from proxy.graph.client import Call, segment
 from proxy.graph.service import GraphService
 from proxy.graph.settings import load_organization
 from proxy.pipeline.standalone import backup_organization
+from proxy.restore.destination import parse_destination
+from proxy.restore.session import RestoreAsked, restore_point
 from proxy.workloads.together import together
 from repository import Places, create_repository, open_repository
 from tools.cli.output import table
@@ -76,6 +78,27 @@ def session(
     items = stored + sum(one.items_unchanged for one in counters)
     read = {"items": items, "read": stored}
     return read | figures_of(items, seconds, cpu, sum(one.requests for one in counters))
+
+
+def plan(folder: str, name: str) -> Figures:
+    """What a restore of everything into a new folder would do, in this process; nothing is written."""
+    places = Places(Path(folder, "cache"), Path(folder, "state"))
+    asked = RestoreAsked(parse_destination(f"{USER}/Back"), dry_run=True)
+    with open_repository(str(Path(folder, name)), PASSPHRASE, places) as repository:
+        began, cpu = time.perf_counter(), time.process_time()
+        result = asyncio.run(
+            restore_point(
+                load_organization(str(Path(folder, RESTORE_ORG))),
+                repository,
+                repository.points()[-1],
+                asked,
+                state_dir=places.state_dir,
+            )
+        )
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    plans = [entry.plan for entry in result.entries if entry.plan is not None]
+    items = sum(sum(each.counts.values()) for each in plans)
+    return {"items": items} | figures_of(items, seconds, cpu, result.requests)
 
 
 def figures_of(items: int, seconds: float, cpu: float, requests: int) -> Figures:
@@ -192,13 +215,16 @@ def emulated(folder: str, messages: int) -> Iterator[str]:
 
 
 def huge(messages: int, record: Path | None) -> int:
-    """A mailbox of so many messages: the first backup, and the one that finds it unchanged."""
+    """A mailbox of so many messages: the first backup, the one that finds it unchanged, and the plan of a restore of all."""
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as folder, emulated(folder, messages) as org:
         for step in ("full backup, portable", "unchanged, portable"):
             with get_context("spawn").Pool(1) as pool:
                 figures[step] = pool.apply(session, (folder, "portable", org, "portable"))
             print(step, figures[step], flush=True)
+        with get_context("spawn").Pool(1) as pool:
+            figures["plan of a restore"] = pool.apply(plan, (folder, "portable"))
+        print("plan of a restore", figures["plan of a restore"], flush=True)
     if record:
         result = {**conditions("exchange"), "sessions": figures}
         record.write_text(json.dumps(result, indent=1) + "\n")

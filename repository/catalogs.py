@@ -12,6 +12,7 @@ from engine.manifest import CatalogPart, part_from
 from repository.reader import Reader
 
 CONTAINER = "container"
+MANY_ROWS = 50_000  # whose decoding is worth giving memory back for
 WALK_COLUMNS = ("id", "kind", "size", "version", "removed")  # for `ids`, `version` and `totals`
 
 
@@ -48,8 +49,12 @@ class Catalog:
         Items created and modified before `from_ns` are expired: known by id and version, but their rows are not given out.
         """
         stored = (reader.read_all(part_from(part.part)) for part in parts)
-        tables = (decode_catalog_part(data, columns).combine_chunks() for data in stored)
-        return cls(tuple(tables), from_ns)
+        made = cls(
+            tuple(_in_one_piece(decode_catalog_part(data, columns)) for data in stored), from_ns
+        )
+        if sum(table.num_rows for table in made._tables) >= MANY_ROWS:
+            pa.default_memory_pool().release_unused()  # of decoding: more than the rows themselves
+        return made
 
     def with_part(self, table: pa.Table) -> "Catalog":
         """This catalog with one more part on top; what is known of this one is carried over to it."""
@@ -83,7 +88,7 @@ class Catalog:
 
     def _live(self) -> list[pa.Table]:
         if len(self._tables) < 2:
-            return [table.filter(pc.invert(table.column("removed"))) for table in self._tables]
+            return [_without_removed(table) for table in self._tables]
         places: list[list[int]] = [[] for _ in self._tables]
         for place in self._index.values():
             places[place >> 32].append(place & 0xFFFFFFFF)
@@ -173,6 +178,24 @@ class Catalog:
         for table, numbers in zip(self._tables, inside, strict=True):
             some = table.select(["kind", "size"]).take(pa.array(numbers, pa.int64()))
             yield from zip(*(column.to_pylist() for column in some.columns), strict=True)
+
+
+def _in_one_piece(table: pa.Table) -> pa.Table:
+    """The table without seams, so that a row is found at once; by column, so that pieces and whole are not both held."""
+    schema, columns = table.schema, table.columns
+    del table
+    whole = []
+    for field in schema:
+        one = pa.Table.from_arrays([columns.pop(0)], schema=pa.schema([field]))
+        whole.append(one.combine_chunks().column(0))
+        del one
+    return pa.Table.from_arrays(whole, schema=schema)
+
+
+def _without_removed(table: pa.Table) -> pa.Table:
+    """The rows that are not removed; the table itself where none is: it may be large."""
+    removed = table.column("removed")
+    return table.filter(pc.invert(removed)) if pc.any(removed).as_py() else table
 
 
 def _extended(index: Mapping[bytes, int], number: int, table: pa.Table) -> dict[bytes, int]:

@@ -14,9 +14,8 @@ __all__ = ["LEASE_S", "Allowance", "Lease", "Moment", "Window"]
 
 LEASE_S = 5.0
 SLICE_SHARE_MAX = 1 / 8  # of a window, so that one lease never starves the others
-WINDOW_SLOTS = (
-    120  # a slot is given back as a whole, when its end leaves the window: what is lost by that
-)
+# A slot is free again when its end has left the window: so much of each window is lost.
+WINDOW_SLOTS = 120
 ROUNDING = 1e-6  # units
 
 

@@ -118,6 +118,7 @@ async def backup_organization(
         identity: permanent name of the writer; None: a free one of this machine.
         progress: called on the event loop, about once a second for each running task.
         scope: name of the scope that all of it belongs to.
+        clock: what is waited by; None: the machine's.
 
     Raises:
         BackupError: nothing could be begun (sign-in, directory, repository). Later failures are in the result.

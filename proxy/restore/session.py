@@ -107,6 +107,14 @@ class RestoreResult:
         return bool(self.entries) and all(entry.error_code for entry in self.entries)
 
     @property
+    def wants_another(self) -> bool:
+        """Something failed: the same words try it again, and must know what was made."""
+        outcomes = [outcome for entry in self.entries for outcome in entry.outcomes]
+        return any(e.error_code for e in self.entries) or any(
+            o.result == "failed" for o in outcomes
+        )
+
+    @property
     def warned(self) -> bool:
         """Something is missing."""
         return bool(self.left_out) or any(e.error_code or e.outcomes for e in self.entries)
@@ -144,6 +152,7 @@ async def restore_point(
     Args:
         state_dir: where journals are kept.
         confirm: shown the plan before the first write; False ends it there.
+        clock: what is waited by; None: the machine's.
 
     Raises:
         NotFound: nothing is at the path. UsageError: it cannot be restored. Conflict(restore-running).
@@ -164,7 +173,7 @@ async def restore_point(
                 return session.result
             held.ended = False
             await session.run(progress)
-            held.ended = not any(entry.error_code for entry in session.result.entries)
+            held.ended = not session.result.wants_another
     return session.result
 
 

@@ -1,6 +1,8 @@
 """Calendars, contacts and tasks where the service fails: each item keeps what can be had, and is named otherwise."""
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from proxy.contract import Event
 from proxy.keeper import KeeperLimits
 from proxy.pipeline.context import StoppedEarly
 from proxy.pipeline.standalone import SessionResult
+from tests.fixtures.emulator import StartEmulator
 from tests.fixtures.records import (
+    WORKLOADS,
     assert_kept,
     backup,
     causes,
@@ -260,4 +264,58 @@ async def test_a_stopped_first_listing_goes_on_where_it_was(
     assert lab.ledger.requests("/users/{user}/events/{event}") == 0
     lab.emulator.controls.set_latency(0.0)
     lab.repository.refresh()
+    assert_kept(lab, await backup(lab))
+
+
+async def test_half_an_hour_without_microsoft_365_is_waited_out(
+    emulator: StartEmulator, tmp_path: Path
+) -> None:
+    """At 55 per cent everything, sign-in too, is away for 30 minutes of its clock: the job ends whole, reading nothing anew."""
+    emu = await emulator(rate=1800.0, token_life=36_000_000)
+    lab = Lab(emu, tmp_path, page_patience_s="60", item_patience_s="60")
+    first, second = fill(lab, "ann")[0], fill(lab, "bob")[0]
+    await backup(lab, first)
+    whole = lab.ledger.requests()
+    away = asyncio.Event()
+
+    def go() -> None:
+        emu.controls.outage(on=True, entra=True)
+        away.set()
+
+    lab.ledger.clear()
+    came = lab.after_request(whole * 55 // 100, go)
+    job = asyncio.create_task(lab.backup(second, workloads=WORKLOADS))
+    await away.wait()
+    until = emu.clock.now() + 1800
+    while emu.clock.now() < until:
+        await asyncio.sleep(0.05)
+    assert came()
+    assert not job.done()
+    emu.controls.outage(on=False)
+    result = await job
+    assert not result.warned, causes(result)
+    assert lab.ledger.requests(status=200) <= whole + 2
+    assert_kept(lab, await backup(lab))
+    lab.repository.close()
+
+
+async def test_denied_mailboxes_cost_no_other_and_are_read_by_the_next_run(lab: Lab) -> None:
+    """Three of eight: points exist for the others, and their items are not read again."""
+    users = [fill(lab, f"user{number}")[0] for number in range(8)]
+    refuse = {"status": 403, "code": "ErrorAccessDenied"}
+    keys = [lab.tenant.user(user).key for user in users[:3]]
+    rules = [{"when": {"path": f"/users/{key}/calendarGroups"}, "do": refuse} for key in keys]
+    lab.emulator.controls.script(rules)
+    result = await backup(lab, *users)
+    failed = [t.object.name for t in result.tasks if t.error_code]
+    assert sorted(failed) == users[:3]
+    assert {t.error_code for t in result.tasks if t.error_code} == {"graph-denied"}
+    assert result.point is not None
+    assert len(result.point.entries) == 8 * 3 - 3
+    lab.emulator.controls.clear_faults()
+    result = await backup(lab, *users)
+    assert [t.counters.items_stored for t in result.tasks if t.workload == "calendar"] == [
+        *[4] * 3,
+        *[0] * 5,
+    ]
     assert_kept(lab, await backup(lab))

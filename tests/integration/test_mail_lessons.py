@@ -271,7 +271,7 @@ async def test_everything_down_for_half_an_hour_in_the_middle_ends_whole(
     emulator: StartEmulator, tmp_path: Path
 ) -> None:
     """At 55 per cent all of Microsoft is away for 30 minutes of its clock: the job waits and ends complete."""
-    emu = await emulator(rate=1800.0, token_life=36_000)
+    emu = await emulator(rate=1800.0, token_life=36_000_000)
     lab = Lab(emu, tmp_path, page_patience_s="30", item_patience_s="30")
     user = fill(lab, messages=60)
     emu.services.latency = 0.002

@@ -26,13 +26,16 @@ class Dropping:
 
     drops: int = 0
     seen: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    connections: int = 0
     url: str = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         while head := (await reader.readuntil(b"\r\n\r\n")).decode():
             lines = head.lower().splitlines()
             size = [int(line[15:]) for line in lines if line.startswith("content-length:")]
-            await reader.readexactly(size[0] if size else 0)
+            self.bodies.append(await reader.readexactly(size[0] if size else 0))
             self.seen.append(head.split()[0])
             if self.drops:
                 self.drops -= 1
@@ -77,6 +80,7 @@ async def writing(server: Dropping) -> AsyncIterator[GraphWriter]:
     try:
         await transport.request("GET", server.url, {})
         server.seen.clear()
+        server.bodies.clear()
         yield GraphWriter(settings(server.url), transport, _Tokens(), budget, clock)  # type: ignore[arg-type]
     finally:
         await budget.close()
@@ -123,9 +127,18 @@ async def test_what_must_not_be_done_twice_reaches_the_service_once(method: str)
 async def test_what_may_be_done_twice_is_paid_for_each_time(
     method: str, send: Callable[[GraphWriter, Call], object]
 ) -> None:
-    """Two drops, three requests at the service, three in the budget."""
+    """Two drops, three requests at the service, each with its whole body (lesson 12), three in the budget."""
     async with dropping() as server, writing(server) as writer:
         server.drops = 2
         await send(writer, call(server, method))  # type: ignore[misc]
-        assert server.seen == [method] * 3
+        assert (server.seen, server.bodies) == ([method] * 3, [BODY.data] * 3)
         assert writer.meter.requests == 3
+
+
+async def test_all_requests_share_the_connections_of_one_client() -> None:
+    """Lessons 19, 20: no client a request, and DELETE needs none of its own."""
+    async with dropping() as server, writing(server) as writer:
+        for method in ("PUT", "PATCH", "DELETE", "PUT"):
+            await writer.send(call(server, method))
+        await writer.get_json(call(server, "GET"))
+        assert server.connections == 1

@@ -1,5 +1,6 @@
 """Any history of commits equals a dict: the catalog merges levels, drops removed rows, loses nothing."""
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -56,3 +57,22 @@ def test_any_history_equals_a_dict(
             assert (found is not None) == (row_id in model) == (row_id in catalog)
             assert catalog.version(row_id) == (found and found.version)
         session.drop_slice(slice_)
+
+
+def test_a_catalog_without_removed_rows_is_not_copied_to_be_counted(
+    repository: Repository,
+) -> None:
+    """A mailbox of a million messages would be held twice: its totals are taken from the rows where they lie."""
+    key = object_key("large")
+    with repository.write_session("w") as session:
+        slice_ = session.open_slice(key, "files", "s")
+        slice_.advance([row(b"%09d" % n, session, b"x" * 100) for n in range(2_000)])
+        slice_.finish()
+        session.commit()
+    entry = head(repository, key)
+    assert entry is not None
+    catalog = repository.catalog(entry)
+    before = pa.total_allocated_bytes()
+    [table] = catalog.live()
+    assert catalog.totals().items == 2_000
+    assert pa.total_allocated_bytes() - before < table.nbytes / 4
