@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from queue import SimpleQueue
+from queue import LifoQueue
 
 import msgspec
 import pyarrow as pa
@@ -227,7 +227,8 @@ class BatchReader:
 
     def __init__(self, root: bytes) -> None:
         self._root = root
-        self._buffers: SimpleQueue[bytearray] = SimpleQueue()
+        # the one given back last comes first: no more are made than are read at once
+        self._buffers: LifoQueue[bytearray] = LifoQueue()
         for _ in range(BATCHES_IN_FLIGHT_MAX):
             self._buffers.put(bytearray())
 
