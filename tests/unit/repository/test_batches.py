@@ -17,8 +17,9 @@ from repository.tree.batches import (
     Batch,
     Batcher,
     BatchReader,
+    Listed,
     ReadBatch,
-    SmallFiles,
+    listed,
     small_ones,
 )
 from repository.tree.nodes import Node, node_row
@@ -46,11 +47,30 @@ def test_only_small_plain_files_with_one_name_and_no_holes(tmp_path: Path) -> No
     assert [named[n] for n in small_ones(stats)] == [b"a", b"i", b"j"]
 
 
-def _files(sizes: list[int], folder: bytes = b"folder") -> SmallFiles:
+@pytest.mark.parametrize("folder", [b"", b"below"])
+def test_a_folder_is_looked_at_piece_by_piece(
+    folder: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of its nodes, no more than so many are held as columns; none is lost."""
+    monkeypatch.setattr(batches, "LISTED_MAX", 3)
+    for number in range(8):
+        (tmp_path / ("x" * (number + 1))).write_bytes(b"y" * number)
+    pieces = list(listed(folder, *filebatch.scan(os.fsencode(tmp_path))))
+    assert [len(piece.paths) for piece in pieces] == [3, 3, 2]
+    names = [b"x" * (number + 1) for number in range(8)]
+    prefix = b"below/" if folder else b""
+    assert [name for piece in pieces for name in piece.names] == names
+    assert [path for piece in pieces for path in piece.paths] == [prefix + name for name in names]
+    assert {piece.folder for piece in pieces} == {folder or ROOT}
+    sizes = [piece.statuses[filebatch.SIZE :: filebatch.STAT_FIELDS].tolist() for piece in pieces]
+    assert sizes == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+def _files(sizes: list[int], folder: bytes = b"folder") -> Listed:
     names = [b"%06d" % n for n in range(len(sizes))]
     statuses = array("q", bytes(8 * filebatch.STAT_FIELDS * len(sizes)))
     statuses[filebatch.SIZE :: filebatch.STAT_FIELDS] = array("q", sizes)
-    return SmallFiles(folder, [folder + b"/" + name for name in names], names, statuses)
+    return Listed(folder, [folder + b"/" + name for name in names], names, statuses)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +105,7 @@ def _batch(folder: Path) -> Batch:
     names, ends, stats = filebatch.scan(os.fsencode(folder))
     named = [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     batcher = Batcher()
-    assert list(batcher.add(SmallFiles(ROOT, named, named, stats))) == []
+    assert list(batcher.add(Listed(ROOT, named, named, stats))) == []
     return batcher.rest()
 
 
