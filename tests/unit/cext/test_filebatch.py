@@ -110,14 +110,6 @@ def attributes(kernel: ModuleType, mode: int = 0o640, flags: int | None = None) 
     return [mode, -1, -1, MTIME_NS, kernel.CREATE | kernel.LAST if flags is None else flags]
 
 
-def plainly(path: Path) -> tuple[bytes, int]:
-    """Content and errno of one file, read by its path."""
-    try:
-        return path.read_bytes(), 0
-    except OSError as error:
-        return b"", error.errno or 0
-
-
 def expected_row(path: bytes) -> list[int]:
     s = os.lstat(path)
     return [
@@ -264,29 +256,6 @@ def test_read_fails_file_by_file(kernel: ModuleType, tmp_path: Path) -> None:
     assert [row[0] for _, row in got] == [0, *failed, errno.ENAMETOOLONG, 0]
     assert [data for data, _ in got] == [b"first", *[b""] * 6, b"last"]
     assert all(row[1:] == [0] * 5 for _, row in got[1:-1])
-
-
-def test_read_goes_from_folder_to_folder(
-    kernel: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Folders of equally long names, missing ones, links to them, files in their place: each path says what it says alone."""
-    names = [*("one", "two"), "two/deep", "gone", "file", "link"]
-    for name in names[:3]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "x").write_bytes(name.encode())
-    (tmp_path / "file").write_bytes(b"no folder")
-    (tmp_path / "link").symlink_to("one")
-    monkeypatch.chdir(tmp_path)
-    paths = [tmp_path / name / file for name in (*names, *reversed(names)) for file in "xyx"]
-    held = len(os.listdir("/proc/self/fd"))
-    got = read(kernel, [*map(os.fsencode, paths), b"x", b"one/x", b"/proc/version/x"], [8] * 39)
-    assert [(data, row[0]) for data, row in got[:36]] == [plainly(path) for path in paths]
-    assert [(data, row[0]) for data, row in got[36:]] == [
-        (b"", errno.ENOENT),
-        (b"one", 0),
-        (b"", errno.ENOTDIR),
-    ]
-    assert len(os.listdir("/proc/self/fd")) == held
 
 
 def test_read_of_what_may_not_be_read(
