@@ -190,7 +190,8 @@ def dense(const unsigned char[::1] data, const uint64_t[::1] spans):
 
 
 cdef bint _is_dense(const unsigned char* piece, uint64_t size) noexcept nogil:
-    cdef uint32_t counts[256]
+    # four tables: a byte that repeats does not wait for the count before it
+    cdef uint32_t counts[4][256]
     cdef uint64_t step = size // SAMPLE
     cdef uint64_t taken = 0
     cdef uint64_t at = 0
@@ -199,10 +200,17 @@ cdef bint _is_dense(const unsigned char* piece, uint64_t size) noexcept nogil:
     memset(counts, 0, sizeof(counts))
     if step == 0:
         step = 1
+    while taken + 4 <= SAMPLE and at + 3 * step < size:
+        counts[0][piece[at]] += 1
+        counts[1][piece[at + step]] += 1
+        counts[2][piece[at + 2 * step]] += 1
+        counts[3][piece[at + 3 * step]] += 1
+        at += 4 * step
+        taken += 4
     while at < size and taken < SAMPLE:
-        counts[piece[at]] += 1
+        counts[0][piece[at]] += 1
         at += step
         taken += 1
     for i in range(256):
-        total += _terms[counts[i]]
+        total += _terms[counts[0][i] + counts[1][i] + counts[2][i] + counts[3][i]]
     return log2(taken) - total / taken > 7.5

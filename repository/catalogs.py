@@ -146,38 +146,24 @@ class Catalog:
 
     @cached_property
     def _totals(self) -> Totals:
-        items = total = 0
-        for table in self.live():
-            sizes = table.column("size").filter(pc.not_equal(table.column("kind"), CONTAINER))
-            items += len(sizes)
-            total += pc.sum(sizes).as_py() or 0
-        return Totals(items, total)
+        some = [_items_of(table) for table in self.live()]
+        return Totals(sum(t.items for t in some), sum(t.bytes for t in some))
 
     def _totals_with(self, table: pa.Table) -> Totals:
         """Totals once the rows of `table` have taken the place of those with the same ids."""
-        items, total = self._totals.items, self._totals.bytes
-        ids = table.column("id").to_pylist()
-        for kind, size in self._kinds_and_sizes(
-            [p for i in ids if (p := self._index.get(i)) is not None]
-        ):
-            if kind != CONTAINER:
-                items -= 1
-                total -= size
-        columns = [table.column(name).to_pylist() for name in ("kind", "size", "removed")]
-        for kind, size, removed in zip(*columns, strict=True):
-            if not removed and kind != CONTAINER:
-                items += 1
-                total += size
-        return Totals(items, total)
+        ids = table.column("id").combine_chunks()
+        added = _items_of(table.filter(pc.invert(table.column("removed"))))
+        lost = [_items_of(t.filter(pc.is_in(t.column("id"), value_set=ids))) for t in self.live()]
+        return Totals(
+            self._totals.items + added.items - sum(t.items for t in lost),
+            self._totals.bytes + added.bytes - sum(t.bytes for t in lost),
+        )
 
-    def _kinds_and_sizes(self, places: Sequence[int]) -> Iterator[tuple[str, int]]:
-        """`kind` and `size` of the rows at these places."""
-        inside: list[list[int]] = [[] for _ in self._tables]
-        for place in places:
-            inside[place >> 32].append(place & 0xFFFFFFFF)
-        for table, numbers in zip(self._tables, inside, strict=True):
-            some = table.select(["kind", "size"]).take(pa.array(numbers, pa.int64()))
-            yield from zip(*(column.to_pylist() for column in some.columns), strict=True)
+
+def _items_of(table: pa.Table) -> Totals:
+    """Items and bytes of all rows of a table."""
+    sizes = table.column("size").filter(pc.not_equal(table.column("kind"), CONTAINER))
+    return Totals(len(sizes), pc.sum(sizes).as_py() or 0)
 
 
 def _in_one_piece(table: pa.Table) -> pa.Table:

@@ -8,10 +8,10 @@ import os
 import stat
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
-from queue import SimpleQueue
+from itertools import accumulate, chain
+from queue import LifoQueue
 
 import msgspec
 import pyarrow as pa
@@ -19,12 +19,14 @@ import pyarrow as pa
 from cext import filebatch
 from engine.catalog import columns_table, encode_single_parts
 from repository.intake import StoredParts
+from repository.tree import ROOT
 from repository.tree.nodes import BLOCK_BYTES, TIME_NS_MAX, NodeMeta, extended_attributes
 
 SMALL_BYTES_MAX = 1024 * 1024  # a plain file up to this size goes in a batch
 BATCH_BYTES_TARGET = 4 * 1024 * 1024
 BATCH_BYTES_MAX = BATCH_BYTES_TARGET + SMALL_BYTES_MAX
 BATCH_FILES_MAX = 1024
+LISTED_MAX = 4096  # nodes of a folder that are looked at together
 BATCHES_IN_FLIGHT_MAX = 3  # that hold a buffer: two cores keep two busy
 
 _PERMISSIONS = 0o7777
@@ -55,9 +57,9 @@ def small_ones(statuses: "array[int]") -> list[int]:
 
 
 @dataclass(slots=True)
-class SmallFiles:
+class Listed:
     """
-    Small plain files of one folder: columns, one value for each.
+    Some nodes of one folder: columns, one value for each.
 
     Attributes:
         folder: its path below the root. paths: below the root. statuses: their rows of `filebatch.scan`, joined.
@@ -72,12 +74,26 @@ class SmallFiles:
         """As `Node.version`."""
         return _versions(self.statuses)
 
-    def only(self, among: Sequence[int]) -> "SmallFiles":
+    def only(self, among: Sequence[int]) -> "Listed":
         """Those with these numbers, which rise."""
         if len(among) == len(self.paths):
             return self
         paths, names = [self.paths[n] for n in among], [self.names[n] for n in among]
-        return SmallFiles(self.folder, paths, names, _rows(self.statuses, among))
+        return Listed(self.folder, paths, names, _rows(self.statuses, among))
+
+
+def listed(
+    folder: bytes, names: bytes, ends: "array[int]", statuses: "array[int]"
+) -> Iterator[Listed]:
+    """A folder (b"" the root) as `filebatch.scan` gives it, so many nodes at once that a folder of millions needs no more."""
+    prefix = folder + b"/" if folder else b""
+    width = filebatch.STAT_FIELDS
+    for first in range(0, len(ends), LISTED_MAX):
+        some = ends[first : first + LISTED_MAX]
+        starts = chain((ends[first - 1] if first else 0,), some)
+        named = [names[start:end] for start, end in zip(starts, some, strict=False)]
+        rows = statuses[first * width : (first + len(some)) * width]
+        yield Listed(folder or ROOT, [prefix + name for name in named], named, rows)
 
 
 def _rows(statuses: "array[int]", among: Iterable[int]) -> "array[int]":
@@ -106,7 +122,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def take(self, files: SmallFiles, start: int, sums: Sequence[int]) -> int:
+    def take(self, files: Listed, start: int, sums: Sequence[int]) -> int:
         """
         Add files from number `start` on, until the batch is full or none is left; the number of the next one.
 
@@ -140,7 +156,7 @@ class Batcher:
     def __init__(self) -> None:
         self._open = Batch()
 
-    def add(self, files: SmallFiles) -> Iterable[Batch]:
+    def add(self, files: Listed) -> Iterable[Batch]:
         """Add files; the batches that are full now."""
         sums = list(accumulate(_column(files.statuses, filebatch.SIZE), initial=0))
         at = 0
@@ -227,7 +243,8 @@ class BatchReader:
 
     def __init__(self, root: bytes) -> None:
         self._root = root
-        self._buffers: SimpleQueue[bytearray] = SimpleQueue()
+        # the one given back last comes first: no more are made than are read at once
+        self._buffers: LifoQueue[bytearray] = LifoQueue()
         for _ in range(BATCHES_IN_FLIGHT_MAX):
             self._buffers.put(bytearray())
 

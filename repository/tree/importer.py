@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -36,8 +35,9 @@ from repository.tree.batches import (
     Batch,
     Batcher,
     BatchReader,
+    Listed,
     ReadBatch,
-    SmallFiles,
+    listed,
     small_ones,
 )
 from repository.tree.files import FileReader, ReadFile
@@ -297,7 +297,7 @@ class _Import:
         """
         All nodes, parents first, those of a folder in order of their names' bytes; what is there leaves `gone`.
 
-        Small plain files come in batches, after the other nodes of their folder, if they are not known to be unchanged.
+        Small plain files come in batches, behind the other nodes listed with them, if they are not known to be unchanged.
         """
         yield Node(ROOT, os.stat(self._root))
         gone.discard(ROOT)
@@ -310,26 +310,29 @@ class _Import:
             except OSError as error:
                 self._problem(folder or ROOT, "failed", error.strerror or "unreadable")
                 continue
-            prefix = folder + b"/" if folder else b""
-            named = [names[start:end] for start, end in zip(chain((0,), ends), ends, strict=False)]
-            found = SmallFiles(folder or ROOT, [prefix + name for name in named], named, stats)
-            small = small_ones(stats)
-            folders = []
-            for number in sorted(set(range(len(named))).difference(small)):
-                path = found.paths[number]
-                node = self._node(path, stats[number * filebatch.STAT_FIELDS + filebatch.ERRNO])
-                if node is not None:
+            folders: list[bytes] = []
+            for found in listed(folder, names, ends, stats):
+                small = small_ones(found.statuses)
+                for node in self._others(found, small):
                     if node.kind is not None:
-                        gone.discard(path)
+                        gone.discard(node.path)
                     if node.kind == "container":
-                        folders.append(path)
+                        folders.append(node.path)
                     yield node
-            yield from batcher.add(self._changed(found.only(small), gone))
+                yield from batcher.add(self._changed(found.only(small), gone))
             pending += reversed(folders)
         if len(rest := batcher.rest()):
             yield rest
 
-    def _changed(self, files: SmallFiles, gone: set[bytes]) -> SmallFiles:
+    def _others(self, found: Listed, small: list[int]) -> Iterator[Node]:
+        """What does not go in batches."""
+        errors = found.statuses[filebatch.ERRNO :: filebatch.STAT_FIELDS]
+        for number in sorted(set(range(len(found.paths))).difference(small)):
+            node = self._node(found.paths[number], errors[number])
+            if node is not None:
+                yield node
+
+    def _changed(self, files: Listed, gone: set[bytes]) -> Listed:
         """Those of small files that are not known to be unchanged; all of them leave `gone`."""
         if gone:
             gone.difference_update(files.paths)

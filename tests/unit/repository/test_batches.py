@@ -17,8 +17,9 @@ from repository.tree.batches import (
     Batch,
     Batcher,
     BatchReader,
+    Listed,
     ReadBatch,
-    SmallFiles,
+    listed,
     small_ones,
 )
 from repository.tree.nodes import Node, node_row
@@ -46,11 +47,30 @@ def test_only_small_plain_files_with_one_name_and_no_holes(tmp_path: Path) -> No
     assert [named[n] for n in small_ones(stats)] == [b"a", b"i", b"j"]
 
 
-def _files(sizes: list[int], folder: bytes = b"folder") -> SmallFiles:
+@pytest.mark.parametrize("folder", [b"", b"below"])
+def test_a_folder_is_looked_at_piece_by_piece(
+    folder: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of its nodes, no more than so many are held as columns; none is lost."""
+    monkeypatch.setattr(batches, "LISTED_MAX", 3)
+    for number in range(8):
+        (tmp_path / ("x" * (number + 1))).write_bytes(b"y" * number)
+    pieces = list(listed(folder, *filebatch.scan(os.fsencode(tmp_path))))
+    assert [len(piece.paths) for piece in pieces] == [3, 3, 2]
+    names = [b"x" * (number + 1) for number in range(8)]
+    prefix = b"below/" if folder else b""
+    assert [name for piece in pieces for name in piece.names] == names
+    assert [path for piece in pieces for path in piece.paths] == [prefix + name for name in names]
+    assert {piece.folder for piece in pieces} == {folder or ROOT}
+    sizes = [piece.statuses[filebatch.SIZE :: filebatch.STAT_FIELDS].tolist() for piece in pieces]
+    assert sizes == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+def _files(sizes: list[int], folder: bytes = b"folder") -> Listed:
     names = [b"%06d" % n for n in range(len(sizes))]
     statuses = array("q", bytes(8 * filebatch.STAT_FIELDS * len(sizes)))
     statuses[filebatch.SIZE :: filebatch.STAT_FIELDS] = array("q", sizes)
-    return SmallFiles(folder, [folder + b"/" + name for name in names], names, statuses)
+    return Listed(folder, [folder + b"/" + name for name in names], names, statuses)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +105,7 @@ def _batch(folder: Path) -> Batch:
     names, ends, stats = filebatch.scan(os.fsencode(folder))
     named = [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     batcher = Batcher()
-    assert list(batcher.add(SmallFiles(ROOT, named, named, stats))) == []
+    assert list(batcher.add(Listed(ROOT, named, named, stats))) == []
     return batcher.rest()
 
 
@@ -132,18 +152,12 @@ def test_what_fails_or_changes_is_sorted_out(tmp_path: Path) -> None:
     assert read.taken == 4
 
 
-def test_as_many_batches_are_read_as_there_are_buffers(tmp_path: Path) -> None:
-    """A buffer that was given back is used again: memory does not grow with the number of files."""
+def test_one_batch_after_the_other_needs_one_buffer(tmp_path: Path) -> None:
+    """The buffer that was given back is the next one: no more are touched than are in use at once."""
     (tmp_path / "a").write_bytes(b"x")
-    reader = BatchReader(os.fsencode(tmp_path))
-    held = {id(read.buffer) for read in _read_in_turns(reader, tmp_path)}
-    assert len(held) <= batches.BATCHES_IN_FLIGHT_MAX
-
-
-def _read_in_turns(reader: BatchReader, folder: Path) -> list[ReadBatch]:
-    made = []
-    for _ in range(10):
-        read = reader.read(_batch(folder))
+    reader, buffers = BatchReader(os.fsencode(tmp_path)), []
+    for _ in range(batches.BATCHES_IN_FLIGHT_MAX + 1):
+        read = reader.read(_batch(tmp_path))
         reader.give_back(read)
-        made.append(read)
-    return made
+        buffers.append(read.buffer)
+    assert all(buffer is buffers[0] for buffer in buffers)
