@@ -236,4 +236,5 @@ def latest(tables: Iterable[pa.Table]) -> pa.Table:
     """One table of the newest row of every id, the removed ones too; later tables and rows are newer."""
     held = list(tables)
     joined, places = pa.concat_tables(held), newest_places(held)
+    _release(joined.num_rows)
     return joined if len(places) == joined.num_rows else joined.take(places)
