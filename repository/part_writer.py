@@ -16,7 +16,7 @@ from repository.packer import Packer
 
 PART_BUFFER_BYTES_MIN = 64 * 1024
 PART_BUFFER_BYTES = 1024 * 1024  # of two for each part; larger ones fall out of the caches
-TURN_BYTES = 16 * PART_BUFFER_BYTES
+TURN_BYTES = 16 * PART_BUFFER_BYTES  # more than is read along between two places of a pack
 MAIL_BUFFER_BYTES_MAX = 32 * 1024 * 1024  # a larger mail is cut as it is, attachments and all
 
 
