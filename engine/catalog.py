@@ -6,8 +6,10 @@ takes it away. Parts are Parquet, rows by creation time, then id, so that change
 one level are merged into one of the next level: a base is never rewritten for a small change.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -63,6 +65,9 @@ class Row:
     meta: bytes = b"{}"
     parts: tuple[Part, ...] = field(default=())
     removed: bool = False
+
+
+_BARE = Row(b"", b"", b"", "")
 
 
 def removed_row(row_id: bytes) -> Row:
@@ -158,6 +163,20 @@ def encode_catalog_part(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
+def newest_places(tables: Sequence[pa.Table]) -> pa.Array:
+    """
+    Places in `tables`, joined in their order (oldest first), of the newest row of every id; rising, removed rows too.
+
+    By columns, without an object for each row.
+    """
+    ids = pa.concat_tables([table.select(["id"]) for table in tables])
+    numbers = pa.py_buffer(array("q", range(ids.num_rows)))
+    places = pa.Array.from_buffers(pa.int64(), ids.num_rows, [None, numbers])
+    grouped = ids.append_column("place", places).group_by("id", use_threads=False)
+    newest = grouped.aggregate([("place", "max")]).column("place_max").combine_chunks()
+    return newest.take(pc.sort_indices(newest))
+
+
 def decode_catalog_part(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """Table of one catalog part, or of some of its columns. Corruption if it is not one."""
     return pa.concat_tables(list(catalog_tables(data, columns)))
@@ -192,11 +211,24 @@ def row_at(table: pa.Table, index: int) -> Row:
 
 
 def rows_of(table: pa.Table) -> Iterator[Row]:
-    """All rows of a decoded part, in order."""
+    """All rows of a decoded part, in order; columns that are not there have the value of the row `_BARE`."""
+    names = set(table.column_names)
     for batch in table.to_batches(max_chunksize=4096):
-        columns = {name: batch.column(name).to_pylist() for name in SCHEMA.names}
-        columns["parts"] = [decode_parts(packed) for packed in columns["parts"]]
+        columns: dict[str, Iterable[Any]] = {
+            name: _values(batch.column(name)) if name in names else repeat(getattr(_BARE, name))
+            for name in Row.__match_args__
+        }
+        if "parts" in names:
+            columns["parts"] = map(decode_parts, columns["parts"])
         yield from map(Row, *(columns[name] for name in Row.__match_args__))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Plain values of a column, which may be encoded as a dictionary."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    found: list[Any] = column.to_pylist()
+    return found
 
 
 def level_of(rows: int, levels: Sequence[int]) -> int:

@@ -7,13 +7,20 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.catalog import Row, decode_catalog_part, encode_catalog_part, row_at, rows_of
+from engine.catalog import (
+    Row,
+    decode_catalog_part,
+    encode_catalog_part,
+    newest_places,
+    row_at,
+    rows_of,
+)
 from engine.manifest import CatalogPart, part_from
 from repository.reader import Reader
 
 CONTAINER = "container"
-MANY_ROWS = 50_000  # whose decoding is worth giving memory back for
 WALK_COLUMNS = ("id", "kind", "size", "version", "removed")  # for `ids`, `version` and `totals`
+ROWS_TO_RELEASE_MIN = 32_768  # memory that work on so many rows took is given back at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +55,12 @@ class Catalog:
 
         Items created and modified before `from_ns` are expired: known by id and version, but their rows are not given out.
         """
-        stored = (reader.read_all(part_from(part.part)) for part in parts)
-        made = cls(
-            tuple(_in_one_piece(decode_catalog_part(data, columns)) for data in stored), from_ns
-        )
-        if sum(table.num_rows for table in made._tables) >= MANY_ROWS:
-            pa.default_memory_pool().release_unused()  # of decoding: more than the rows themselves
-        return made
+        tables = []
+        for part in parts:
+            stored = reader.read_all(part_from(part.part))
+            tables.append(_in_one_piece(decode_catalog_part(stored, columns)))
+            _release(part.rows)
+        return cls(tuple(tables), from_ns)
 
     def with_part(self, table: pa.Table) -> "Catalog":
         """This catalog with one more part on top; what is known of this one is carried over to it."""
@@ -80,22 +86,24 @@ class Catalog:
             index = _extended(index, number, table)
         return index
 
-    def live(self) -> list[pa.Table]:
+    def live(self) -> Iterator[pa.Table]:
         """The live rows as tables, part by part."""
-        if self._from_ns is None or any("parts" not in t.column_names for t in self._tables):
-            return self._live()
-        return [table.filter(pc.invert(expired(table, self._from_ns))) for table in self._live()]
+        since = self._from_ns
+        if any("parts" not in table.column_names for table in self._tables):
+            since = None
+        for table in self._live():
+            yield table if since is None else table.filter(pc.invert(expired(table, since)))
 
-    def _live(self) -> list[pa.Table]:
+    def _live(self) -> Iterator[pa.Table]:
         if len(self._tables) < 2:
-            return [_without_removed(table) for table in self._tables]
-        places: list[list[int]] = [[] for _ in self._tables]
-        for place in self._index.values():
-            places[place >> 32].append(place & 0xFFFFFFFF)
-        return [
-            table if len(held) == table.num_rows else table.take(pa.array(sorted(held), pa.int64()))
-            for table, held in zip(self._tables, places, strict=True)
-        ]
+            yield from map(_without_removed, self._tables)
+            return
+        newest, beyond = newest_places(self._tables), 0
+        _release(len(newest))
+        for table in self._tables:
+            before, beyond = beyond, beyond + table.num_rows
+            inside = pc.and_(pc.greater_equal(newest, before), pc.less(newest, beyond))
+            yield _without_removed(_taken(table, pc.subtract(newest.filter(inside), before)))
 
     def __len__(self) -> int:
         return len(self._index)
@@ -178,10 +186,19 @@ def _in_one_piece(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(whole, schema=schema)
 
 
+def _release(rows: int) -> None:
+    if rows >= ROWS_TO_RELEASE_MIN:
+        pa.default_memory_pool().release_unused()
+
+
 def _without_removed(table: pa.Table) -> pa.Table:
-    """The rows that are not removed; the table itself where none is: it may be large."""
+    """Not copied if there is none."""
     removed = table.column("removed")
     return table.filter(pc.invert(removed)) if pc.any(removed).as_py() else table
+
+
+def _taken(table: pa.Table, numbers: pa.Array) -> pa.Table:
+    return table if len(numbers) == table.num_rows else table.take(numbers)
 
 
 def _extended(index: Mapping[bytes, int], number: int, table: pa.Table) -> dict[bytes, int]:
@@ -209,14 +226,13 @@ def merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int
     """
     merged = latest(tables)
     if oldest:
-        merged = merged.filter(pc.invert(merged.column("removed")))
+        merged = _without_removed(merged)
     return encode_catalog_part(merged), merged.num_rows
 
 
 def latest(tables: Iterable[pa.Table]) -> pa.Table:
     """One table of the newest row of every id, the removed ones too; later tables and rows are newer."""
-    joined = pa.concat_tables(list(tables))
-    newest = {row_id: place for place, row_id in enumerate(joined.column("id").to_pylist())}
-    if len(newest) == joined.num_rows:
-        return joined
-    return joined.take(pa.array(sorted(newest.values()), pa.int64()))
+    held = list(tables)
+    joined, places = pa.concat_tables(held), newest_places(held)
+    _release(joined.num_rows)
+    return joined if len(places) == joined.num_rows else joined.take(places)

@@ -65,7 +65,7 @@ class Intake:
         """Store the parts that lie at `part_spans` of `data`; see `engine.recipe` for how mail is split."""
         stream, stream_spans, counts, recipes = mime.split(data, part_spans)
         chunk_spans, chunk_counts = cut_spans(stream, stream_spans, self._chunker)
-        refs = self._store_chunks(stream, chunk_spans, packer)
+        refs, _ = self._store_chunks(stream, chunk_spans, packer)
         sizes = [end - start for start, end in zip(part_spans[::2], part_spans[1::2], strict=True)]
         made = StoredParts(sizes, [], recipes)
         at = stream_at = 0
@@ -85,30 +85,34 @@ class Intake:
         """Store one part that is not looked into: manifests name such parts, and keep no recipes."""
         size = memoryview(data).nbytes
         chunk_spans, _ = cut_spans(data, array("Q", (0, size)), self._chunker)
-        refs = self._store_chunks(data, chunk_spans, packer)
+        refs, _ = self._store_chunks(data, chunk_spans, packer)
         return Part(role, size, refs, generation=generation)
 
-    def store_stream(
-        self, data: memoryview, packer: Packer, *, final: bool
-    ) -> tuple[Future[bytes], int]:
-        """
-        Store the chunks at the beginning of `data` whose ends no later byte can move, or all if this is its end.
-
-        Returns: their references, to come from another thread, which needs `data` as it is until then; and how many bytes
-            they take.
-        """
+    def cut_stream(self, data: memoryview, *, final: bool) -> "array[int]":
+        """Spans of the chunks at the beginning of `data` whose ends no later byte can move, or of all if this is its end."""
         chunk_spans, _ = cut_spans(data, array("Q", (0, len(data))), self._chunker)
-        if not final and chunk_spans:
+        if not final:
             del chunk_spans[-2:]
-        refs = self._threads.submit(self._store_chunks, data, chunk_spans, packer)
-        return refs, chunk_spans[-1] if chunk_spans else 0
+        return chunk_spans
+
+    def store_stream(
+        self, data: memoryview, chunk_spans: "array[int]", packer: Packer
+    ) -> Future[tuple[bytes, bool]]:
+        """
+        Store chunks by another thread, which needs `data` as it is until it is done.
+
+        Returns: their references, and whether one of them is new.
+        """
+        return self._threads.submit(self._store_chunks, data, chunk_spans, packer)
 
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown()
 
-    def _store_chunks(self, data: Buffer, chunk_spans: "array[int]", packer: Packer) -> bytes:
-        """References of the chunks; the new ones are queued."""
+    def _store_chunks(
+        self, data: Buffer, chunk_spans: "array[int]", packer: Packer
+    ) -> tuple[bytes, bool]:
+        """References of the chunks, and whether there are new ones; these are queued."""
         ids = digest.keyed(data, chunk_spans, self._id_key)
         refs: bytes = spans.references(ids, chunk_spans)
         with self._lock:
@@ -123,7 +127,7 @@ class Intake:
                 # some count as queued that are not: going on would refer to chunks that no run has
                 self.failure = as_failure(error)
                 raise
-        return refs
+        return refs, bool(new)
 
     def copy_frame(self, frame: DirectoryFrame, stored: bytes, packer: Packer) -> None:
         """Queue a sealed frame of another pack."""

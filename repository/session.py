@@ -235,9 +235,9 @@ class WriteSession:
         self._raise_failure()
         return self._intake.store(data, part_spans, self._data)
 
-    def open_part(self, role: str) -> "PartWriter":
-        """A part of any size, written piece by piece."""
-        return PartWriter(self._intake, self._data, role, self.generation)
+    def open_part(self, role: str, turns: "threading.Lock | None" = None) -> "PartWriter":
+        """A part of any size, written piece by piece; `turns`: see `PartWriter`."""
+        return PartWriter(self._intake, self._data, role, self.generation, turns)
 
     def _confirm(self, parts: Sequence[Part]) -> None:
         """Decide references of an earlier generation again."""

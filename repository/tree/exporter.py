@@ -12,17 +12,20 @@ from array import array
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cext import runs
-from engine.catalog import Row, rows_of
+from engine.catalog import SCHEMA, Row, rows_of
 from engine.errors import BackupError, Conflict, NotFound
 from repository.blobstore.ahead import workers
 from repository.blobstore.local import translated
 from repository.catalogs import CONTAINER, Catalog
+from repository.entries import Entry
 from repository.repository import Repository
 from repository.tree import ROOT
 from repository.tree.importer import Progress, ShowProgress, TreeProblem
@@ -38,6 +41,9 @@ from repository.tree.windows import (
 )
 
 HOLE_BYTES = 4096
+# what is needed of rows, and of all those of files as long as there is one to write
+_COLUMNS = ("id", "kind", "size", "created_ns", "modified_ns", "meta", "parts", "removed")
+_FILE_COLUMNS = ["id", "size", "modified_ns", "meta", "parts"]
 
 
 @dataclass(slots=True)
@@ -76,37 +82,52 @@ def translated_destination(error: OSError, destination: Path) -> BackupError:
 
 def export_tree(
     repository: Repository,
-    catalog: Catalog,
+    entry: Entry,
     destination: Path,
     *,
     path: bytes = b"",
     show: ShowProgress | None = None,
 ) -> ExportResult:
     """
-    Write the tree of a catalog (or what is below `path` in it) to `destination`.
+    Write the tree of an entry (or what is below `path` in it) to `destination`.
 
     Raises: Conflict if the destination is not empty, NotFound if `path` is not in the tree, Corruption for damaged bytes.
     """
     path = path.strip(b"/")
     path = b"" if path == ROOT else path
-    tables = [_below(table, path) for table in catalog.live()]
-    if not any(table.num_rows for table in tables):
+    others, files = _nodes(repository.catalog(entry, _COLUMNS), path)
+    pa.default_memory_pool().release_unused()
+    if not others and not files.num_rows:
         raise NotFound("the path is not in this restore point", code="path-not-found")
     prepare_destination(destination)
     try:
-        return _Export(repository, os.fsencode(destination), path, show).run(
-            pa.concat_tables(tables)
-        )
+        return _Export(repository, os.fsencode(destination), path, show).run(others, files)
     except OSError as error:
         raise translated_destination(error, destination) from error
 
 
-def _below(table: pa.Table, path: bytes) -> pa.Table:
-    if not path:
-        return table
-    ids = table.column("id")
-    here = pc.or_(pc.equal(ids, path), pc.starts_with(ids, path + b"/"))
-    return table.filter(here)
+def _nodes(catalog: Catalog, path: bytes) -> tuple[list[Row], pa.Table]:
+    """What is to be written: rows of all but files, and a compact table of the files, in one piece."""
+    others: list[Row] = []
+    files = []
+    tables = chain((SCHEMA.empty_table().select(_COLUMNS),), catalog.live())
+    for some, compact in map(partial(_parted, path=path), tables):
+        others += some
+        files.append(compact)
+        pa.default_memory_pool().release_unused()
+    return others, pa.concat_tables(files).unify_dictionaries().combine_chunks()
+
+
+def _parted(table: pa.Table, path: bytes) -> tuple[list[Row], pa.Table]:
+    """Rows of all but the files in one table, and the files with what is needed of them; owners and modes repeat."""
+    if path:
+        ids = table.column("id")
+        table = table.filter(pc.or_(pc.equal(ids, path), pc.starts_with(ids, path + b"/")))
+    is_file = pc.equal(table.column("kind"), "file")
+    files = table.select(_FILE_COLUMNS).filter(is_file).combine_chunks()
+    metas = pc.dictionary_encode(files.column("meta"))
+    files = files.set_column(_FILE_COLUMNS.index("meta"), "meta", metas)
+    return list(rows_of(table.filter(pc.invert(is_file)))), files
 
 
 class _Export:
@@ -132,14 +153,11 @@ class _Export:
             return self._root
         return os.path.join(self._root, self._relative(row_id))
 
-    def run(self, table: pa.Table) -> ExportResult:
-        kinds = table.column("kind")
-        others = list(rows_of(table.filter(pc.not_equal(kinds, "file"))))
-        files = table.filter(pc.equal(kinds, "file")).combine_chunks()
+    def run(self, others: list[Row], files: pa.Table) -> ExportResult:
         if not any(row.kind == CONTAINER for row in others):
             self._base = self._base.rpartition(b"/")[0]
         folders = sorted((r for r in others if r.kind == CONTAINER), key=lambda r: r.id.count(b"/"))
-        self._progress.items_total = table.num_rows
+        self._progress.items_total = len(others) + files.num_rows
         self._progress.bytes_total = pc.sum(files.column("size")).as_py() or 0
         for row in folders:
             row_meta(row)
@@ -163,8 +181,8 @@ class _Export:
 
         Further names of a file come last, as links to the first one.
         """
-        links = pc.match_substring(files.column("meta"), b'"same_as"')
-        if pc.any(links).as_py():
+        metas = files.column("meta").combine_chunks().dictionary
+        if pc.any(pc.match_substring(metas, b'"same_as"')).as_py():
             self._names = set(files.column("id").to_pylist())
         order = in_order_of_packs(self._repository.reader, files)
         windows = windows_of(files, order)

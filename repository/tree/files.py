@@ -3,7 +3,8 @@ Files one by one: large ones, and those that a batch does not take. Threads read
 
 Each is read straight into the buffer that it is cut in; while that one is hashed the next one fills. So two threads are busy
 with a single huge file, and what a file holds at once does not grow with it. Only mail is held whole (up to
-MAIL_BUFFER_BYTES_MAX, to be split at its attachments): of large mails one is read at a time.
+MAIL_BUFFER_BYTES_MAX, to be split at its attachments): of large mails one is read at a time. New content of files goes into the
+packs by turns, so that a file lies together and reading or forgetting it does not concern the frames of others.
 """
 
 import os
@@ -56,6 +57,7 @@ class FileReader:
         self._count = count
         self._stopped = stopped
         self._large_mail = threading.Lock()
+        self._turns = threading.Lock()
 
     def read(self, node: Node, path: bytes, same_as: bytes | None) -> ReadFile:
         """
@@ -89,7 +91,7 @@ class FileReader:
 
     def _store(self, file: FileIO, expected: int) -> Part:
         """All that there is to read; nothing is asked for beyond the expected size until that much was read."""
-        with self._session.open_part("content") as writer:
+        with self._session.open_part("content", self._turns) as writer:
             read = 0
             while read < expected and (size := writer.fill(file.readinto)):
                 read += size

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cext import filebatch
 from engine.catalog import Row, first_reference
@@ -25,7 +26,7 @@ ROWS_AT_ONCE = 8192
 
 
 def in_order_of_packs(reader: Reader, files: pa.Table) -> "array[int]":
-    """Numbers of the rows, by the place of their first chunk; files without content first."""
+    """Numbers of the rows, by the place of their first chunk and their own order; files without content first."""
     places = array("Q")
     for batch in files.select(["parts"]).to_batches(max_chunksize=ROWS_AT_ONCE):
         firsts, empty = [], set()
@@ -37,13 +38,23 @@ def in_order_of_packs(reader: Reader, files: pa.Table) -> "array[int]":
                 empty.add(number)
         found = iter(reader.first_places(b"".join(firsts)))
         places.extend(0 if number in empty else next(found) for number in range(batch.num_rows))
-    return array("Q", sorted(range(len(places)), key=places.__getitem__))
+    column = pa.Array.from_buffers(pa.uint64(), len(places), [None, pa.py_buffer(places)])
+    return array("Q", _numbers(pc.array_sort_indices(column)))  # stable
+
+
+def _numbers(column: pa.Array) -> "memoryview[int]":
+    """Values of a column of 64-bit numbers, none of them negative, where they lie."""
+    if not len(column):
+        return memoryview(b"").cast("Q")
+    _, values = column.buffers()
+    numbers = memoryview(values).cast("B").cast("Q")
+    return numbers[column.offset : column.offset + len(column)]
 
 
 def windows_of(files: pa.Table, order: "array[int]") -> "Iterator[array[int]]":
     """Runs of row numbers, bounded by bytes and files."""
-    sizes = array("q", files.column("size").to_pylist())
     window, size = array("Q"), 0
+    sizes = _numbers(files.column("size").combine_chunks())
     for number in order:
         window.append(number)
         size += sizes[number]

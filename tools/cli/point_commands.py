@@ -211,7 +211,7 @@ def _export_tree(
     with progress_bar("exporting", quiet=json) as bar:
         result = export_tree(
             repository,
-            repository.catalog(entry),
+            entry,
             destination,
             path=os.fsencode(path),
             show=lambda p: bar.update(

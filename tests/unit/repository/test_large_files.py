@@ -1,5 +1,6 @@
 """Large files of a tree, read side by side: the same bytes, cuts and rows as one after the other, and no more memory."""
 
+import math
 import os
 import random
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from engine.catalog import Row
 from repository import Repository
+from repository.part_writer import TURN_BYTES
 from repository.tree import KIND, WORKLOAD, importer
 from repository.tree.importer import ImportResult, Progress, import_tree
 from tests.fixtures.formats import attachment, mail
@@ -89,6 +91,24 @@ def test_rows_are_those_of_one_thread(
         found.append(imported(open_repo(store_of_fixed_keys()), tmp_path / "tree")[1])
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 13
+
+
+def test_a_file_lies_together(repository: Repository, tmp_path: Path) -> None:
+    """Files that are read side by side take turns in the packs: few frames hold chunks of two of them."""
+    rng = random.Random(4)
+    (tmp_path / "tree").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "tree" / name).write_bytes(rng.randbytes(40 * MIB))
+    _, rows = imported(repository, tmp_path / "tree")
+    frames = [
+        set(repository.reader.first_places(row.parts[0].chunks))
+        for row in rows
+        if row.kind == "file"
+    ]
+    turns = 2 * (1 + math.ceil(40 * MIB / TURN_BYTES))  # the first buffers come before the turns
+    assert len(frames) == 2
+    assert min(map(len, frames)) > 70
+    assert len(frames[0] & frames[1]) <= turns + 1  # ... and last chunks may be too short to tell
 
 
 class Meddler:
