@@ -26,7 +26,6 @@ from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
 from repository.layout import manifest_name, pack_name, point_name, run_name
-from repository.state import damaged_packs
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -136,7 +135,7 @@ class Marker:
         self._index.sync(runs_in_order, self._load_runs)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns)
-        condemned = view.generation.condemned.keys() | damaged_packs(self._repository.store)
+        condemned = view.generation.condemned.keys() | self._repository.state.damaged
         found = self._find(after, condemned)
         needed_bytes = _needed_bytes(found)
         held = {run_name(run) for run in view.runs} | needed_bytes.keys()

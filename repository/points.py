@@ -56,9 +56,9 @@ def put_point(
     uuid: bytes,
     draft: PointDraft,
     entries: Sequence[Entry],
-) -> str:
+) -> tuple[str, PointForm]:
     """
-    Write the object of a restore point; its name for the commit that makes it count.
+    Write the object of a restore point; its name for the commit that makes it count, and what it says.
 
     The name ends in random digits, because an object that no commit named may be gone tomorrow and its name with it.
     UsageError for a bad id.
@@ -84,7 +84,7 @@ def put_point(
     plain = encode_point(form, keys.signing_seed)
     salt = ambient.random_bytes(SALT_BYTES)
     store.put_new(name, seal_object(keys, ObjectClass.POINT, uuid, salt, plain, name))
-    return point
+    return point, form
 
 
 def read_point(

@@ -292,6 +292,9 @@ class WriteSession:
             catalog = self._repository.catalog(previous, WALK_COLUMNS if walk else None)
             checkpoint = self._repository.checkpoint(previous)
         self._require_free(key, workload)
+        with self._commit_lock:
+            self._raise_failure()
+            self._resume()
         if parents is None:
             parents = () if previous is None else (previous.ref,)
         made = Slice(
@@ -346,6 +349,7 @@ class WriteSession:
             if not taken:
                 return None
             try:
+                self._resume()
                 return self._commit(taken)
             except BaseException as error:
                 # what was flushed is named by nothing: going on would refer to chunks that no run has
@@ -419,6 +423,7 @@ class WriteSession:
         with self._commit_lock:
             self._raise_failure()
             try:
+                self._resume()
                 runs = self._flush_runs()
                 self._publish(None, runs)
                 return runs
@@ -447,22 +452,59 @@ class WriteSession:
         """
         with self._commit_lock:
             self._raise_failure()
+            self._resume()
             repository = self._repository
-            repository.refresh()
-            sealed = [p for p in repository.state.points if point_id(p) == draft.id]
-            if not sealed:
-                entries = [self._live(ref) for ref in draft.entries]
-                sealed = [
-                    put_point(
-                        repository.store, self._keys, repository.id, self._uuid, draft, entries
+            if not all(map(self._is_known, draft.entries)):
+                repository.refresh()  # another writer committed it since this turn began
+            for sealed in repository.state.points:
+                if point_id(sealed) == draft.id:
+                    return read_point(
+                        repository.store, self._keys, repository.id, self._uuid, sealed
                     )
-                ]
-                try:
-                    self._publish(None, self._flush_runs(), tuple(sealed))
-                except BaseException as error:
-                    self._failure = as_failure(error)
-                    raise
-            return read_point(repository.store, self._keys, repository.id, self._uuid, sealed[0])
+            entries = [self._live(ref) for ref in draft.entries]
+            sealed, form = put_point(
+                repository.store, self._keys, repository.id, self._uuid, draft, entries
+            )
+            try:
+                runs = self._flush_runs()
+                if runs or self._slices:
+                    self._publish(None, runs, (sealed,))
+                else:
+                    self._end_turn(sealed)
+            except BaseException as error:
+                self._failure = as_failure(error)
+                raise
+            return form
+
+    def _is_known(self, ref: EntryRef) -> bool:
+        """Whether an entry is live in the state that counts for this turn."""
+        try:
+            self._repository.entries.get(ref)
+        except BackupError:
+            return False
+        return True
+
+    def _end_turn(self, point: str) -> None:
+        """Swap the cell: this turn is committed, and as nothing waits for a commit no other one begins. Nothing is read."""
+        cell = self._cell
+        assert cell is not None
+        made = CommitForm(cell.turn, None, (), (point,))
+        ended = protocol.commit(cell, made, self._watermark, go_on=False)
+        self._swap(ended, made)
+        self._repository.take_own(ended)
+
+    def _resume(self) -> None:
+        """
+        Begin the next turn if the last one ended with a restore point, and read what counts.
+
+        What was stored in between was decided under what was read before, as if it belonged to the turn that ended.
+        """
+        cell = self._cell
+        assert cell is not None
+        if cell.state == "idle":
+            self._swap(protocol.begin(cell, self._writer, self._watermark))
+            begun = self._repository.refresh().generation.number
+            self._begun_before, self._begun = self._begun, begun
 
     def _live(self, ref: EntryRef) -> Entry:
         """The entry, or the newest complete one of its object if a collection dropped it. NotFound."""

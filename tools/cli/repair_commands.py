@@ -63,6 +63,8 @@ def verify(
             dry_run=dry_run,
             json=json,
         )
+    from repository.verify import verify as checked
+
     rolling = _rolling(budget, older_than)
     if chosen == "scrub":
         return _scrub(repo, rolling, state_dir, json=json)
@@ -78,7 +80,8 @@ def verify(
         ) as opened,
         progress_bar("verifying", quiet=json) as bar,
     ):
-        report = opened.verify(
+        report = checked(  # it was opened a moment ago: the state is not read again
+            opened,
             chosen,
             lambda done, all_, read: bar.update(done, all_, size_text(read)),
             rolling,
