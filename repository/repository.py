@@ -257,10 +257,9 @@ class Repository:
         plain = self._load_sealed(ObjectClass.MANIFEST, manifest_name(manifest))
         return decode_manifest(plain, self.id, self.keys.signing_seed)
 
-    def lost_cells(self, listed: Iterable[str]) -> dict[str, int]:
+    def lost_cells(self, listed: Iterable[str], check: CellCheck) -> dict[str, int]:
         """Writers whose cells are lost, and turns that they had, as far as the names `listed` show. See `CellCheck.lost`."""
         state = self.state
-        check = CellCheck(self)
         return check.lost(state.cells, state.generation, self.entries.manifests, listed)
 
     def named_entry(self, ref: EntryRef) -> Entry:

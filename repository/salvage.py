@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.commit import CellForm, cells_behind, encode
+from engine.commit import CellForm, cells_behind, encode, ended_turn
 from engine.errors import BackupError, Conflict, Corruption, NotFound, UsageError
 from engine.ids import WriterId
 from engine.keys import SALT_BYTES, KeySet
@@ -300,6 +300,13 @@ class _Salvage:
     ) -> None:
         condemned = {n: g for n, g in view.generation.condemned.items() if n not in taken_in}
         made = next_generation(view, live, Verdict(condemned, ()), runs_named)
+        # of what was committed until now nothing is taken in later: what could not be is no proof of a lost generation
+        watermarks = dict(self._turns)
+        for writer, cell in view.cells.items():
+            if cell.turn >= self._turns.get(writer, 0):
+                watermarks[writer] = ended_turn(cell)
+        watermarks = {w: max(t, made.watermarks.get(w, 0)) for w, t in watermarks.items() if t}
+        made = msgspec.structs.replace(made, watermarks={**made.watermarks, **watermarks})
         # what was listed under one generation is named in the next one or not at all
         number = max(made.number, self._seen.generation + 1, self._highest + 1)
         if self._highest_number() != self._highest:

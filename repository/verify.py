@@ -23,7 +23,7 @@ from engine.catalog import catalog_tables, decode_parts
 from engine.collection import point_id
 from engine.errors import BackupError, Corruption, NotFound, Unsupported, UsageError
 from engine.ids import WriterId
-from engine.manifest import CatalogPart, EntryRef, part_from
+from engine.manifest import CatalogPart, EntryRef, PointForm, part_from
 from engine.pack import Directory
 from engine.parity import unprotected
 from engine.parts import Part
@@ -31,7 +31,7 @@ from repository import ambient
 from repository.blobstore.ahead import workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
-from repository.cellcheck import lost_cell
+from repository.cellcheck import CellCheck, lost_cell, lost_generation
 from repository.drill import DrillReport, drill
 from repository.entries import Entry
 from repository.index import NOT_FOUND
@@ -184,7 +184,12 @@ class _Verifier:
         self._progress = progress
         self._report = VerifyReport(level)
         self._whole_parts: dict[str, bool] = {}  # by the references of a catalog part
+        self._cell_check = CellCheck(repository)
         self._lost_writers: dict[str, int] = {}
+        self._is_state_lost = (
+            False  # cells or a generation are: what they named is named again by a salvage
+        )
+        self._points_read: list[PointForm] = []
         self._points_of: dict[EntryRef, list[str]] = {}
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
         self._remains = Remains(repository, frozenset(self._sizes))
@@ -195,8 +200,8 @@ class _Verifier:
     def run(self, rolling: Rolling | None, *, everything: bool) -> VerifyReport:
         repository, report = self._repository, self._report
         report.objects = len(self._sizes)
-        self._lost_writers = self._repository.lost_cells(self._sizes)
         self._named_objects()
+        self._lost_writers = repository.lost_cells(self._sizes, self._cell_check)
         packs = self._packs()
         if self._reaches("directory"):
             self._sealed_objects()
@@ -204,8 +209,8 @@ class _Verifier:
         if self._reaches("scrub") and rolling is None:
             self._scrub_unnamed(set(packs))
         self._points()
+        self._lost_cells_and_generations()
         self._entries()
-        self._lost_cells()
         self._remedies()
         if self._reaches("drill"):
             report.drill = drill(repository, repository.entries.newest(), everything=everything)
@@ -374,11 +379,21 @@ class _Verifier:
     ) -> Lost:
         form = entry.form
         having = sorted(self._points_of.get(entry.ref, ())) if points is None else points
-        remedy = REPAIR if fate is Fate.REPAIRABLE else ""
         names = tuple(name.decode(errors="replace") for name in items)
         return Lost(
-            form.object.name, form.workload, entry.created_at, tuple(having), why, names, remedy
+            form.object.name,
+            form.workload,
+            entry.created_at,
+            tuple(having),
+            why,
+            names,
+            self._remedy(fate),
         )
+
+    def _remedy(self, fate: Fate) -> str:
+        if fate is not Fate.REPAIRABLE:
+            return ""
+        return SALVAGE if self._is_state_lost else REPAIR
 
     def _remedies(self) -> None:
         """Say of each problem what makes it good, where that is in the repository itself."""
@@ -402,33 +417,48 @@ class _Verifier:
             return True  # of two copies the other one has opened the repository
         return name in self._sizes and self._remains.mendable(name)
 
-    def _lost_cells(self) -> None:
-        """A cell that is gone takes along what was committed in it: entries and points that nothing else names."""
+    def _lost_cells_and_generations(self) -> None:
+        """
+        What is gone takes along what was committed in it, or folded by it: entries and points that nothing else names.
+        """
         repository, state = self._repository, self._repository.state
-        lost = self._lost_writers
-        for writer, turn in lost.items():
+        for writer, turn in self._lost_writers.items():
             self._report.add(cell_name(WriterId(writer)), lost_cell(writer, turn), SALVAGE)
-        if not lost:
-            return
         gone = {*state.generation.condemned, *state.generation.dead}
         gone |= {*map(point_name, state.points), *map(manifest_name, state.manifests)}
         names = [name for name in self._sizes if name not in gone]
         points_of: dict[EntryRef, list[str]] = {}
         points = [name.removeprefix(POINTS) for name in names if name.startswith(POINTS)]
-        for point in repository.read_points(points, {}).values():
-            self._report.affected.append(f"restore point {point.id}: a lost cell named it")
+        beside = repository.read_points(points, {})
+        passed = self._cell_check.lost_generation(
+            state.cells,
+            state.generation,
+            repository.entries.manifests,
+            [*self._points_read, *beside.values()],
+        )
+        if passed:
+            number = state.generation.number
+            name = generation_name(number + 1)
+            self._report.add(name, lost_generation(number, passed), SALVAGE)
+        if not self._lost_writers and not passed:
+            return
+        self._remains.look_beside = self._is_state_lost = True
+        what = "cell" if self._lost_writers else "generation"
+        writers = {*self._lost_writers, *(writer for writer, _ in passed.values())}
+        for point in beside.values():
+            self._report.affected.append(f"restore point {point.id}: a lost {what} named it")
             self._report.points_affected.append(point.id)  # a salvage names it again
             for item in point.entries:
                 points_of.setdefault(item.entry, []).append(point.id)
         for name in names:
             if name.startswith(MANIFESTS):
-                self._lose(name.removeprefix(MANIFESTS), lost, points_of)
+                self._lose(name.removeprefix(MANIFESTS), writers, points_of)
         self._report.points_affected = sorted({*self._report.points_affected})
 
     def _lose(
         self, manifest: str, writers: Collection[str], points_of: dict[EntryRef, list[str]]
     ) -> None:
-        """Name the entries of a manifest that nothing names, if its writer's cell is lost."""
+        """Name the entries of a manifest that nothing names, if they may be lost with what named it."""
         with contextlib.suppress(Corruption, NotFound, Unsupported, UsageError):
             form = self._repository.load_manifest(manifest)
             if form.writer not in writers:
@@ -440,7 +470,7 @@ class _Verifier:
                     entry.workload,
                     form.created_at,
                     having,
-                    f"the lost cell of {form.writer} named it",
+                    f"what named it is lost, of writer {form.writer}",
                     remedy=SALVAGE,
                 )
                 self._report.lost.append(lost)
@@ -505,8 +535,7 @@ class _Verifier:
         fate = self._remains.fate(refs)
         if fate and (absent := self._remains.absent(runs.gather_ids(refs))):
             error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
-            remedy = REPAIR if fate is Fate.REPAIRABLE else ""
-            self._report.add(f"chunk {absent[:8].hex()}", error, remedy)
+            self._report.add(f"chunk {absent[:8].hex()}", error, self._remedy(fate))
         return fate
 
     def _points(self) -> None:
@@ -514,6 +543,7 @@ class _Verifier:
         repository = self._repository
         damaged: Damaged = {}
         points = repository.read_points(repository.state.points, damaged)
+        self._points_read = list(points.values())
         self._report.points = len(points) + len(damaged)
         remedies = {name: REPAIR if self._is_repairable(name) else "" for name in damaged}
         for name, point in points.items():

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.commit import GenerationForm
-from engine.errors import BackupError, Corruption
+from engine.errors import BackupError, Corruption, Denied
 from repository import Places, PointDraft, Repository
 from repository.blobstore.memory import MemoryStore
 from repository.cellcheck import CellCheck
@@ -18,6 +18,8 @@ from repository.layout import generation_number
 from repository.repository import initialize, open_on
 from repository.salvage import salvage
 from repository.state import read_generation
+from repository.verify import SALVAGE, verify
+from tests.fixtures.faults import FaultStore
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository, commit_files, object_key
 
 KINDS = ("pack/d", "pack/m", "run", "manifest", "point", "sess")
@@ -241,3 +243,79 @@ def test_a_lost_key_is_told_apart(filled: dict[str, bytes], open_repo: OpenRepos
     store.objects = {n: d for n, d in filled.items() if not n.startswith("keys/")}
     with pytest.raises(BackupError, match="keys"):
         open_repo(store)
+
+
+def without_newest(filled: dict[str, bytes], count: int) -> MemoryStore:
+    store = MemoryStore()
+    store.objects = dict(filled)
+    for name in names(filled, "gc/")[-count:]:
+        del store.objects[name]
+    return store
+
+
+def test_lost_newest_generations_are_proved_by_what_they_folded(
+    filled: dict[str, bytes], open_repo: OpenRepository, tmp_path: Path
+) -> None:
+    """To a machine without memory: points name what nothing names and its writer's cell has let go of; salvage helps."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    whole = readable(open_repo(store))
+    store = without_newest(filled, 2)
+    left = readable(open_repo(store))
+    assert left.points < whole.points
+    report = open_repo(store).verify("listing")
+    assert ("gc/0000000001", "generation-lost") in [(p.name, p.code) for p in report.problems]
+    assert {p.remedy for p in report.problems} == {SALVAGE}
+    assert set(report.points_affected) == whole.points - left.points
+    assert report.points_lost == []
+    before = dict(store.objects)
+    with pytest.raises(Corruption, match="gc/0") as caught:
+        open_repo(store).collect()
+    assert caught.value.code == "collect-blocked"
+    assert store.objects == before
+    salvage(store, PASSPHRASE, Places(tmp_path / "sc", tmp_path / "ss"), force=True)
+    assert readable(open_repo(store)) == whole
+    assert open_repo(store).verify("read").ok
+    open_repo(store).collect()
+    assert readable(open_repo(store)) == whole
+
+
+def test_a_point_that_is_committed_meanwhile_proves_nothing(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """A state read before, a listing after another writer's commit and point: no alarm."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    before = open_repo(store)
+    writing = open_repo(store)
+    with writing.write_session("w") as session:
+        entry = commit_files(writing, session, {"9": b"nine"})
+        session.seal_point(PointDraft("9" * 16, "p", "s", "success", (entry.ref,)))
+    assert verify(before, "listing").problems == []
+
+
+def test_what_a_crash_leaves_proves_nothing(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """A manifest whose commit never came is waste, also when its writer goes on: no alarm, and it is collected."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    faulty = FaultStore(store)
+    repository = open_repo(faulty)
+
+    def happens(operation: str, name: str) -> None:
+        if operation == "replace" and any(n not in filled for n in names(store.objects, "manif")):
+            raise Denied("gone", code="store-denied")
+
+    session = repository.write_session("w")
+    faulty.on_operation = happens
+    with pytest.raises(Denied):
+        commit_files(repository, session, {"9": b"nine"})
+    faulty.on_operation = lambda operation, name: None
+    session.close()
+    with repository.write_session("w") as again:
+        commit_files(repository, again, {"9": b"9"}, object_key("another"))
+    assert len(names(store.objects, "manifest/")) == len(names(filled, "manifest/")) + 2
+    assert open_repo(store).verify("listing").problems == []
+    open_repo(store).collect()
+    assert open_repo(store).verify("read").ok
