@@ -9,16 +9,29 @@ import msgspec
 import pytest
 
 from engine.commit import GenerationForm
-from engine.errors import BackupError, Corruption, Denied
-from repository import Places, PointDraft, Repository
+from engine.errors import BackupError, Corruption, Denied, NotFound
+from repository import Places, PointDraft, Repository, layout
 from repository.blobstore.memory import MemoryStore
 from repository.cellcheck import CellCheck
 from repository.forgets import publish
-from repository.layout import generation_number
+from repository.layout import (
+    CONFIG,
+    DAMAGED,
+    FORGETS,
+    GENERATIONS,
+    KEYS,
+    LOCKS,
+    PROBE,
+    generation_number,
+    lock_name,
+    pack_name,
+)
+from repository.ledger import Level
+from repository.repair import mend_small_objects, verify_and_repair
 from repository.repository import initialize, open_on
 from repository.salvage import salvage
 from repository.state import read_generation
-from repository.verify import SALVAGE, verify
+from repository.verify import COLLECT, REPAIR, SALVAGE, verify
 from tests.fixtures.faults import FaultStore
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository, commit_files, object_key
 
@@ -243,6 +256,98 @@ def test_a_lost_key_is_told_apart(filled: dict[str, bytes], open_repo: OpenRepos
     store.objects = {n: d for n, d in filled.items() if not n.startswith("keys/")}
     with pytest.raises(BackupError, match="keys"):
         open_repo(store)
+
+
+@pytest.fixture(scope="module")
+def decided(filled: dict[str, bytes]) -> dict[str, bytes]:
+    """
+    The same with all other kinds of objects: a second key ring, a hold, a forget that waits, a lock object, and a data pack
+    with one spoiled frame that is marked.
+    """
+    store = MemoryStore()
+    store.objects = dict(filled)
+    with tempfile.TemporaryDirectory() as folder:
+        places = Places(Path(folder) / "cache", Path(folder) / "state")
+        with open_on(store, PASSPHRASE, places) as repository:
+            repository.keyring.rotate()
+            repository.hold("0" * 16, "a court asks")
+            with repository.write_session("w") as s:
+                rng = random.Random(8)
+                files = {"big": rng.randbytes(900_000), "late": rng.randbytes(900_000)}
+                entry = commit_files(repository, s, files, object_key("zoe"))
+                s.seal_point(PointDraft("4" * 16, "q", "five", "success", (entry.ref,)))
+            repository.forget(["3" * 16])
+            row = repository.catalog(entry).get(b"big")
+            assert row is not None
+            found = repository.index.find(row.parts[0].chunks[:32])
+            place = found.place(found.frames[0])
+        name = pack_name(place.object_class, place.pack)
+        data = bytearray(store.objects[name])
+        data[place.info.offset + 9] ^= 1
+        store.objects[name] = bytes(data)
+        verify_and_repair(store, PASSPHRASE, places, "scrub")
+    store.objects[lock_name(60)] = b"of a repository without locks: means nothing"
+    return dict(store.objects)
+
+
+OTHER_KINDS = (PROBE, KEYS, FORGETS, GENERATIONS, DAMAGED, LOCKS)
+
+
+def test_every_kind_of_object_is_lost_once(decided: dict[str, bytes]) -> None:
+    """What the tests of this module delete is every kind of object that there is."""
+    tried = (*KINDS, *OTHER_KINDS, CONFIG)
+    assert [name for name in decided if not name.startswith(tried)] == []
+    assert [kind for kind in tried if not names(decided, kind)] == []
+    kinds = {v for k, v in vars(layout).items() if k.isupper() and isinstance(v, str)}
+    assert {kind.partition("/")[0] for kind in kinds} == {kind.partition("/")[0] for kind in tried}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["listing", "read"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_lost_object_of_another_kind_takes_no_more_than_is_said(
+    decided: dict[str, bytes], tmp_path: Path, kind: str, level: Level
+) -> None:
+    """Rings, forgets, generations, marks, locks, the probe: affected is what cannot be read, and nothing else."""
+    whole = Whole()
+    for number, name in enumerate(["", *names(decided, kind)]):
+        store = MemoryStore()
+        store.objects = {n: data for n, data in decided.items() if n != name}
+        places = Places(tmp_path / f"c{number}", tmp_path / f"s{number}")
+        with open_on(store, PASSPHRASE, places, lenient=True) as repository:
+            left = readable(repository)
+            report = repository.verify(level)
+            held = dict(repository.holds)
+        if not name:  # nothing lost but the frame
+            whole = left
+            assert report.points_affected == report.points_lost == ["4" * 16]
+            assert {item for lost in report.lost for item in lost.items} == {"big"}
+            assert held == {"0" * 16: "a court asks"}
+            continue
+        assert left.items == whole.items, name
+        assert left.points - {"3" * 16} == whole.points, name  # one that was forgotten may be back
+        is_seen = (
+            kind != DAMAGED or level == "read"
+        )  # a listing knows the spoiled frame by its mark alone
+        assert set(report.points_affected) == ({"4" * 16} if is_seen else set()), name
+        assert {i for lost in report.lost for i in lost.items} == ({"big"} if is_seen else set())
+        told = {p.name: p.remedy for p in report.problems if not p.name.startswith("pack/")}
+        ring = kind == KEYS
+        gap = kind == GENERATIONS and name != names(decided, kind)[-1]
+        assert told == ({name: REPAIR} if ring else {name: COLLECT} if gap else {}), name
+        if ring:
+            assert mend_small_objects(store).changed
+            assert store.objects[name] == decided[name]
+
+
+def test_a_lost_configuration_locks_everybody_out_and_says_so(
+    decided: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Nothing is guessed: it is named, and put back from any copy."""
+    store = MemoryStore()
+    store.objects = {n: data for n, data in decided.items() if n != CONFIG}
+    with pytest.raises(NotFound, match=CONFIG):
+        open_on(store, PASSPHRASE, Places(tmp_path / "c", tmp_path / "s"), lenient=True)
 
 
 def without_newest(filled: dict[str, bytes], count: int) -> MemoryStore:
