@@ -124,13 +124,21 @@ def read_points(
             return error
 
     names = list(points)
-    found: dict[str, PointForm] = {}
+    if store.calls_at_once() == 1 or len(names) < 2:
+        return _sorted_out(zip(names, map(read, names), strict=True), damaged)
     with ThreadPoolExecutor(READS_AT_ONCE_MAX, "points") as threads:
-        for point, form in zip(names, threads.map(read, names), strict=True):
-            if isinstance(form, BackupError):
-                damaged[point_name(point)] = form
-            else:
-                found[point] = form
+        return _sorted_out(zip(names, threads.map(read, names), strict=True), damaged)
+
+
+def _sorted_out(
+    read: Iterable[tuple[str, PointForm | BackupError]], damaged: Damaged
+) -> dict[str, PointForm]:
+    found: dict[str, PointForm] = {}
+    for point, form in read:
+        if isinstance(form, BackupError):
+            damaged[point_name(point)] = form
+        else:
+            found[point] = form
     return found
 
 
