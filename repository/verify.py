@@ -13,7 +13,7 @@ back, if this repository itself can. With `Rolling` it looks into those packs al
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from engine.pack import Directory
 from engine.parity import unprotected
 from engine.parts import Part
 from repository import ambient
-from repository.blobstore.ahead import workers
+from repository.blobstore.ahead import ahead, workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
 from repository.cellcheck import CellCheck, lost_cell, lost_generation
@@ -226,8 +226,8 @@ class _Verifier:
         for name in names:
             if name not in self._sizes:
                 self._report.add(name, NotFound("it is named and missing", code="object-missing"))
-            elif self._reaches("directory"):
-                self._hash(name)
+        if self._reaches("directory"):
+            self._hash(name for name in names if name in self._sizes)
         told = {problem.name for problem in self._report.problems}
         for manifest, error in self._repository.entries.damaged.items():
             if manifest_name(manifest) not in told:
@@ -248,26 +248,28 @@ class _Verifier:
 
     def _sealed_objects(self) -> None:
         """Cells, generations, forgets: their parity is that of what they hold. Points are opened anyway."""
-        for name in self._sizes:
-            if name.startswith((CELLS, GENERATIONS, FORGETS)):
-                try:
-                    if unprotected(self._repository.store.get(name)) is None:
-                        damaged = NotFound("its bytes are not as written", code="object-corrupt")
-                        self._report.add(name, damaged)
-                except BackupError as error:
-                    self._report.add(name, error)
-
-    def _hash(self, name: str) -> None:
-        """Compare an object's bytes with its name."""
-        try:
-            if not intact(self._repository.store, BlobInfo(name, self._sizes[name]), self._count):
-                error = NotFound("its bytes are not those its name says", code="object-corrupt")
+        store = self._repository.store
+        names = [n for n in self._sizes if n.startswith((CELLS, GENERATIONS, FORGETS))]
+        for name, take in ahead(store, store.get, names):
+            try:
+                if unprotected(take()) is None:
+                    damaged = NotFound("its bytes are not as written", code="object-corrupt")
+                    self._report.add(name, damaged)
+            except BackupError as error:
                 self._report.add(name, error)
-        except BackupError as error:
-            self._report.add(name, error)
 
-    def _count(self, size: int) -> None:
-        self._report.bytes_read += size
+    def _hash(self, names: Iterable[str]) -> None:
+        """Compare objects' bytes with their names."""
+        store = self._repository.store
+        blobs = (BlobInfo(name, self._sizes[name]) for name in names)
+        for blob, take in ahead(store, lambda blob: intact(store, blob), blobs):
+            try:
+                if not take():
+                    error = NotFound("its bytes are not those its name says", code="object-corrupt")
+                    self._report.add(blob.name, error)
+                self._report.bytes_read += blob.size
+            except BackupError as error:
+                self._report.add(blob.name, error)
 
     def _packs(self) -> dict[str, int]:
         """Packs that the index names, with the number of chunks it expects in each."""
@@ -287,7 +289,6 @@ class _Verifier:
 
     def _look_into(self, packs: dict[str, int], rolling: Rolling | None) -> None:
         """Check packs side by side."""
-        check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
         scrub, decode = self._reaches("scrub"), self._reaches("read")
         level = self._report.level
         ledger = Ledger(self._repository.ledger_path)
@@ -298,10 +299,22 @@ class _Verifier:
         sound: list[str] = []
         damaged: list[str] = []
 
-        def look(name: str) -> PackFindings:
-            return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
+        repository = self._repository
+        at_once = repository.store.calls_at_once()
+        with (
+            ThreadPoolExecutor(workers(repository.store), "verify") as threads,
+            ThreadPoolExecutor(at_once, "pieces") as pieces,
+        ):
+            check = PackCheck(
+                repository.store,
+                repository.keys,
+                repository.uuid,
+                pieces if at_once > 1 else None,
+            )
 
-        with ThreadPoolExecutor(workers(self._repository.store), "verify") as threads:
+            def look(name: str) -> PackFindings:
+                return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
+
             for done, findings in enumerate(threads.map(look, chosen)):
                 is_sound = self._judge(findings, packs[findings.name])
                 (sound if is_sound else damaged).append(findings.name)
@@ -343,9 +356,8 @@ class _Verifier:
         live = {run_name(r) for r in self._repository.state.runs}
         live |= {manifest_name(m) for m in self._repository.state.manifests}
         passed_over = named | live | self._repository.state.damaged
-        for name in self._sizes:
-            if name.startswith((PACKS, RUNS, MANIFESTS)) and name not in passed_over:
-                self._hash(name)
+        hashed = (n for n in self._sizes if n.startswith((PACKS, RUNS, MANIFESTS)))
+        self._hash(name for name in hashed if name not in passed_over)
 
     def _entries(self) -> None:
         points, beyond = set(self._report.points_affected), set(self._report.points_lost)
