@@ -186,9 +186,7 @@ class _Verifier:
         self._whole_parts: dict[str, bool] = {}  # by the references of a catalog part
         self._cell_check = CellCheck(repository)
         self._lost_writers: dict[str, int] = {}
-        self._is_state_lost = (
-            False  # cells or a generation are: what they named is named again by a salvage
-        )
+        self._is_state_lost = False  # cells or a generation: a salvage names again what they named
         self._points_read: list[PointForm] = []
         self._points_of: dict[EntryRef, list[str]] = {}
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
