@@ -172,6 +172,13 @@ def has_committed(cell: CellForm, made: CommitForm) -> bool:
     return made in cell.commits
 
 
+def ended_turn(cell: CellForm | None) -> int:
+    """The highest turn of a cell that is over, committed or not; 0 without a cell."""
+    if cell is None:
+        return 0
+    return cell.turn - 1 if cell.state == "active" else cell.turn
+
+
 def cells_behind(cells: Mapping[str, CellForm], turns: Mapping[str, int]) -> tuple[str, ...]:
     """
     Writers whose cells are not there or have not reached a turn that was seen of them.

@@ -54,7 +54,6 @@ from repository.layout import (
 )
 from repository.marking import Marker, Marks
 from repository.state import (
-    damaged_packs,
     missing_generations,
     read_cell,
     read_cells,
@@ -166,7 +165,7 @@ class Collector:
         )
         if not dry_run:
             self._require_swaps()
-            self._delete(self._repository.newest_generation().dead)  # of a collector that stopped
+            self._delete(self._repository.state.generation.dead)  # of a collector that stopped
         view, marks = self._marked(marker)
         self._note(view, marks)
         chosen = self._sparse(view, marks)
@@ -175,7 +174,9 @@ class Collector:
             return
         if chosen:
             self._copy_unless_overtaken(chosen, view, marks)
-        self._publish(marker, None)
+            self._publish(marker, None)
+        else:
+            self._publish(marker, None, (view, marks))
         judged_through = self._drain()
         self._publish(marker, judged_through)
         self._stub_old_generations()
@@ -200,27 +201,24 @@ class Collector:
     def _view(self) -> View:
         """Forgets, cells, the newest generation, the listing: in this order."""
         repository = self._repository
-        store, keys, uuid = repository.store, repository.keys, repository.uuid
-        forgets = read_forgets(store, keys, uuid)
-        cells = read_cells(store, keys, uuid)
-        generation = self._repository.newest_generation()
+        forgets = read_forgets(repository.store, repository.keys, repository.uuid)
+        state = repository.refresh()  # catalogs are read through its index as well
         self._sizes = {
             blob.name: blob.size
-            for prefix in (PACKS, RUNS, MANIFESTS, POINTS)
-            for blob in store.list(prefix)
+            for blob in repository.store.list("")
+            if blob.name.startswith((PACKS, RUNS, MANIFESTS, POINTS))
         }
-        return View(forgets, cells, generation, self._sizes.keys())
+        return View(forgets, state.cells, state.generation, self._sizes.keys())
 
     def _marked(self, marker: Marker) -> tuple[View, Marks]:
         """Fresh reads and what they need; anew if what was read was overtaken, so that something of it seemed missing."""
         for attempt in range(1, PUBLISH_ATTEMPTS_MAX + 1):
-            known = self._repository.refresh()  # catalogs are read through its index
             view = self._view()
             try:
                 return view, marker.mark(view, self._in_order(view))
             except Corruption:
                 now = self._repository.refresh()
-                moved_on = (now.generation, now.cells) != (known.generation, known.cells)
+                moved_on = (now.generation, now.cells) != (view.generation, view.cells)
                 if not moved_on or attempt == PUBLISH_ATTEMPTS_MAX:
                     raise
         raise _contended()
@@ -236,7 +234,7 @@ class Collector:
         chosen = sparse_packs(
             marks,
             self._sizes,
-            view.generation.condemned.keys() | damaged_packs(self._store),
+            view.generation.condemned.keys() | self._repository.state.damaged,
             self._limits.unused_share_max,
         )
         held = self._repository.immutability
@@ -264,10 +262,18 @@ class Collector:
 
     # -- generations -----------------------------------------------------------------------------
 
-    def _publish(self, marker: Marker, judged_through: int | None) -> GenerationForm:
-        """Create the next generation from fresh reads, as often as another one comes first; then delete what it calls dead."""
+    def _publish(
+        self, marker: Marker, judged_through: int | None, marked: tuple[View, Marks] | None = None
+    ) -> GenerationForm:
+        """
+        Create the next generation from fresh reads, as often as another one comes first; then delete what it calls dead.
+
+        Args:
+            marked: what was read and marked a moment ago, good for the number after the generation in it and no other.
+        """
         for _ in range(PUBLISH_ATTEMPTS_MAX):
-            view, marks = self._marked(marker)
+            view, marks = marked or self._marked(marker)
+            marked = None
             runs, replaced = self._in_order(view), list[str]()
             verdict = judge(view, marks.needs, judged_through)
             if judged_through is not None:
@@ -427,10 +433,10 @@ class Collector:
         Those that somebody deleted get a stub as well: else whoever stopped before one of them would create it anew.
         """
         repository = self._repository
-        gaps = missing_generations(blob.name for blob in self._store.list(GENERATIONS))
+        blobs = [(generation_number(b.name), b) for b in self._store.list(GENERATIONS)]
+        gaps = missing_generations(blob.name for _, blob in blobs)
         for number in itertools.islice(itertools.chain.from_iterable(gaps), GAPS_CLOSED_MAX):
             publish(repository, GenerationForm(number, stub=True))
-        blobs = [(generation_number(b.name), b) for b in self._store.list(GENERATIONS)]
         newest = max(number for number, _ in blobs)
         for number, blob in blobs:
             if number > newest - GENERATIONS_KEPT or blob.size <= STUB_BYTES_MAX:

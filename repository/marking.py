@@ -22,12 +22,11 @@ from engine.liveness import Link, live_entries, live_parents
 from engine.manifest import CatalogPart, EntryRef, ManifestForm, PointForm, part_from
 from repository.blobstore.ahead import ahead
 from repository.catalogs import expired
-from repository.cellcheck import CellCheck, lost_cell
+from repository.cellcheck import CellCheck, lost_cell, lost_generation
 from repository.closed_scopes import ClosedScopes
 from repository.entries import Entries, Entry
 from repository.index import NOT_FOUND, Found, Index
-from repository.layout import manifest_name, pack_name, point_name, run_name
-from repository.state import damaged_packs
+from repository.layout import POINTS, manifest_name, pack_name, point_name, run_name
 
 if TYPE_CHECKING:
     from repository.repository import Repository
@@ -125,10 +124,10 @@ class Marker:
         points = self._read_points(view, kept)
         named = {entry.entry for point in points for entry in point.entries}
         entries = self._entries(view, named)
-        for lost in self._cells.lost(
-            view.cells, view.generation, entries.manifests, view.listed
-        ).items():
-            raise _blocked(str(lost_cell(*lost)))
+        lost = self._cells.lost(view.cells, view.generation, entries.manifests, view.listed)
+        for writer, turn in lost.items():
+            raise _blocked(str(lost_cell(writer, turn)))
+        self._require_newest(view, entries, points)
         everything = list(entries)
         links = entries.links(everything)
         scopes = ClosedScopes(repository.keyring, everything)
@@ -139,7 +138,7 @@ class Marker:
         self._index.sync(runs_in_order, self._load_runs)
         before_ns = view.generation.items_from_ns
         after, before = self._chunks(staying, leaving, items_from_ns(view), before_ns, scopes)
-        condemned = view.generation.condemned.keys() | damaged_packs(repository.store)
+        condemned = view.generation.condemned.keys() | self._repository.state.damaged
         found = self._find(after, condemned)
         needed_bytes = _needed_bytes(found, scopes.whole_frames)
         held = {run_name(run) for run in view.runs} | needed_bytes.keys()
@@ -157,6 +156,17 @@ class Marker:
             found=found,
             entries_dropped=len(leaving),
         )
+
+    def _require_newest(self, view: View, entries: Entries, points: list[PointForm]) -> None:
+        """Corruption(collect-blocked) if what is stored proves that a newer generation was there."""
+        gone = {*view.generation.condemned, *view.generation.dead, *map(point_name, view.points)}
+        beside = [n for n in view.listed if n.startswith(POINTS) and n not in gone]
+        names = [n.removeprefix(POINTS) for n in beside]
+        stored = [*points, *self._repository.read_points(names, {}).values()]
+        number = view.generation.number
+        passed = self._cells.lost_generation(view.cells, view.generation, entries.manifests, stored)
+        if passed:
+            raise _blocked(str(lost_generation(number, passed)))
 
     # -- entries ---------------------------------------------------------------------------------
 

@@ -4,8 +4,10 @@ One pack from cheap to deep: its directory, its stored bytes, every chunk in it;
 Findings are values: a damaged frame does not hide the next one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 
 from blake3 import blake3
 
@@ -48,9 +50,17 @@ class PackFindings:
 
 
 class PackCheck:
-    """Looks at packs of one repository. Thread-safe: each call has its own state."""
+    """
+    Looks at packs of one repository. Thread-safe: each call has its own state.
 
-    def __init__(self, store: BlobStore, keys: KeySet, repository: bytes) -> None:
+    Args:
+        threads: of a store behind a network: each pack has its next piece under way while one is decoded.
+    """
+
+    def __init__(
+        self, store: BlobStore, keys: KeySet, repository: bytes, threads: Executor | None = None
+    ) -> None:
+        self._threads = threads
         self._store = store
         self._keys = keys
         self._repository = repository
@@ -126,8 +136,8 @@ class PackCheck:
         found, at = blake3(), 0
         object_class, pack = parse_pack_name(name)
         frames = findings.directory.frames if decode and findings.directory else ()
-        for end, inside in _pieces(frames, size):
-            piece = memoryview(self._store.get_range(name, at, end - at))
+        for end, inside, take in self._ahead(name, frames, size):
+            piece = memoryview(take())
             if len(piece) != end - at:
                 raise Corruption("it is shorter than listed", code="object-corrupt")
             found.update(piece)
@@ -147,6 +157,20 @@ class PackCheck:
             findings.errors.append(
                 NotFound("its bytes are not those its name says", code="object-corrupt")
             )
+
+    def _ahead(
+        self, name: str, frames: tuple[DirectoryFrame, ...], size: int
+    ) -> Iterator[tuple[int, list[DirectoryFrame], Callable[[], bytes]]]:
+        """The pieces of a pack, with what gives the bytes of each."""
+        at, before = 0, None
+        for end, inside in _pieces(frames, size):
+            get = partial(self._store.get_range, name, at, end - at)
+            now = end, inside, get if self._threads is None else self._threads.submit(get).result
+            if before is not None:
+                yield before
+            at, before = end, now
+        if before is not None:
+            yield before
 
     def _frame(self, frame: DirectoryFrame, stored: memoryview, object_class: ObjectClass) -> None:
         """Open a frame and compare every chunk with its id. Corruption, ScopeClosed."""

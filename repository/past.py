@@ -23,6 +23,7 @@ from engine.run import decode_run
 from repository.blobstore.asof import AsOfStore, not_written
 from repository.blobstore.locks import lock_store
 from repository.blobstore.protocol import BlobStore
+from repository.cellcheck import CellCheck
 from repository.keyring import Keyring
 from repository.layout import MANIFESTS, PACKS, POINTS, RUNS, pack_name
 from repository.points import Damaged, in_order
@@ -63,7 +64,7 @@ class PastRepository(Repository):
         """Denied(store-past)."""
         raise not_written(self.store.describe())
 
-    def lost_cells(self, listed: Iterable[str]) -> dict[str, int]:
+    def lost_cells(self, listed: Iterable[str], check: CellCheck) -> dict[str, int]:
         """None: nothing of this state rests on cells."""
         return {}
 

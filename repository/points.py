@@ -56,9 +56,9 @@ def put_point(
     uuid: bytes,
     draft: PointDraft,
     entries: Sequence[Entry],
-) -> str:
+) -> tuple[str, PointForm]:
     """
-    Write the object of a restore point; its name for the commit that makes it count.
+    Write the object of a restore point; its name for the commit that makes it count, and what it says.
 
     The name ends in random digits, because an object that no commit named may be gone tomorrow and its name with it.
     UsageError for a bad id.
@@ -84,7 +84,7 @@ def put_point(
     plain = encode_point(form, keys.signing_seed)
     salt = ambient.random_bytes(SALT_BYTES)
     store.put_new(name, seal_object(keys, ObjectClass.POINT, uuid, salt, plain, name))
-    return point
+    return point, form
 
 
 def read_point(
@@ -124,13 +124,21 @@ def read_points(
             return error
 
     names = list(points)
-    found: dict[str, PointForm] = {}
+    if store.calls_at_once() == 1 or len(names) < 2:
+        return _sorted_out(zip(names, map(read, names), strict=True), damaged)
     with ThreadPoolExecutor(READS_AT_ONCE_MAX, "points") as threads:
-        for point, form in zip(names, threads.map(read, names), strict=True):
-            if isinstance(form, BackupError):
-                damaged[point_name(point)] = form
-            else:
-                found[point] = form
+        return _sorted_out(zip(names, threads.map(read, names), strict=True), damaged)
+
+
+def _sorted_out(
+    read: Iterable[tuple[str, PointForm | BackupError]], damaged: Damaged
+) -> dict[str, PointForm]:
+    found: dict[str, PointForm] = {}
+    for point, form in read:
+        if isinstance(form, BackupError):
+            damaged[point_name(point)] = form
+        else:
+            found[point] = form
     return found
 
 

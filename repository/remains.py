@@ -51,6 +51,7 @@ class Remains:
         self._mendable: dict[str, bool] = {}
         self._pack_fates: dict[ObjectId, Fate] = {}
         self._beside: Any = None  # an IdTable
+        self.look_beside = bool(repository.lost_runs)  # for chunks that no run names
         self.lossy: set[str] = (
             set()
         )  # names of packs of which something that was asked for cannot be read
@@ -160,8 +161,8 @@ class Remains:
         return Fate.REPAIRABLE if self.mendable(name) else Fate.LOST
 
     def _unnamed(self, ids: bytes, found: Found) -> Fate:
-        """Of chunks in no run: a repair makes lost runs again from the packs that no other run names."""
-        if not self._repository.lost_runs:
+        """Of chunks in no run: a repair, or a salvage, makes runs again from the packs that no other run names."""
+        if not self.look_beside:
             return Fate.LOST
         if self._beside is None:
             self._beside = self._listed_beside()

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Self
 from blake3 import blake3
 
 from engine.collection import View, kept_points
-from engine.commit import GenerationForm
+from engine.commit import CellForm, GenerationForm
 from engine.errors import BackupError, Conflict, Corruption, NotFound
 from engine.ids import WriterId, writer_id
 from engine.keys import SALT_BYTES, KdfCost
@@ -155,6 +155,19 @@ class Repository:
             self._state = state
             return state
 
+    def take_own(self, cell: CellForm) -> None:
+        """
+        Follow an own swap that adds nothing but restore points to the state, without reading anything.
+
+        All else stays as it was read: nothing is to be decided by it before the next refresh.
+        """
+        with self._lock:
+            before = self.state
+            cells = {**before.cells, cell.writer: cell}
+            state = state_of(cells, before.generation, before.damaged)
+            self._witness.check(state)
+            self._state = state
+
     def _read_state(self) -> State:
         cells = read_cells(self.store, self.keys, self.uuid)  # before the generation
         return state_of(cells, self.newest_generation(), damaged_packs(self.store))
@@ -244,10 +257,9 @@ class Repository:
         plain = self._load_sealed(ObjectClass.MANIFEST, manifest_name(manifest))
         return decode_manifest(plain, self.id, self.keys.signing_seed)
 
-    def lost_cells(self, listed: Iterable[str]) -> dict[str, int]:
+    def lost_cells(self, listed: Iterable[str], check: CellCheck) -> dict[str, int]:
         """Writers whose cells are lost, and turns that they had, as far as the names `listed` show. See `CellCheck.lost`."""
         state = self.state
-        check = CellCheck(self)
         return check.lost(state.cells, state.generation, self.entries.manifests, listed)
 
     def named_entry(self, ref: EntryRef) -> Entry:

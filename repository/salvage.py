@@ -18,8 +18,8 @@ from blake3 import blake3
 
 from cext import runs
 from engine.collection import Live, Verdict, View, next_generation
-from engine.commit import GENERATION_ZERO, CellForm, GenerationForm, cells_behind, encode
-from engine.errors import BackupError, Conflict, Corruption, NotFound, Unsupported, UsageError
+from engine.commit import CellForm, cells_behind, encode, ended_turn
+from engine.errors import BackupError, Conflict, Corruption, NotFound, UsageError
 from engine.ids import WriterId
 from engine.keys import SALT_BYTES, KeySet
 from engine.manifest import ManifestForm, PointForm, decode_manifest, part_from
@@ -30,13 +30,11 @@ from repository.blobstore.protocol import BlobStore
 from repository.immutability import locking_store
 from repository.index import Index
 from repository.layout import (
-    CELLS,
     GENERATIONS,
     MANIFESTS,
     PACKS,
     POINTS,
     cell_name,
-    cell_writer,
     generation_name,
     generation_number,
     manifest_name,
@@ -45,13 +43,14 @@ from repository.layout import (
     point_name,
     run_name,
 )
+from repository.leftover import newest_readable, readable_cells
 from repository.mending import RepairReport
 from repository.packcheck import PackCheck
 from repository.points import Damaged, in_order, read_points
 from repository.repair import mark_damaged, mend_small_objects
 from repository.repository import open_keys, open_on
 from repository.settings import Places
-from repository.state import State, read_cell, read_generation, state_of
+from repository.state import State, state_of
 from repository.unlocking import Credential
 from repository.witness import Witness
 
@@ -150,7 +149,10 @@ class _Salvage:
     def run(self, *, opens: bool, dry_run: bool) -> SalvageReport:
         report = self._report
         report.opens, report.dry_run = opens, dry_run
-        cells, generation = self._cells(), self._newest()
+        cells = readable_cells(self._store, self._keys, self._uuid, report.damaged)
+        for writer, cell in cells.items():
+            self._saw(writer, cell.turn)
+        generation = newest_readable(self._store, self._keys, self._uuid, report.damaged)
         state = state_of(cells, generation, frozenset())
         for writer, turn in generation.watermarks.items():
             self._saw(writer, turn)
@@ -195,34 +197,9 @@ class _Salvage:
     def _saw(self, writer: str, turn: int) -> None:
         self._turns[writer] = max(turn, self._turns.get(writer, 0))
 
-    def _cells(self) -> dict[str, CellForm]:
-        """The cells that can be read."""
-        found: dict[str, CellForm] = {}
-        for blob in self._store.list(CELLS):
-            try:
-                writer = cell_writer(blob.name)
-                found[writer], _ = read_cell(self._store, self._keys, self._uuid, writer)
-                self._saw(writer, found[writer].turn)
-            except (Corruption, Unsupported) as error:
-                self._report.damaged[blob.name] = error.message
-        return found
-
     def _highest_number(self) -> int:
         names = (blob.name for blob in self._store.list(GENERATIONS))
         return max(map(generation_number, names), default=0)
-
-    def _newest(self) -> GenerationForm:
-        """The newest generation that can be read and holds something."""
-        for blob in sorted(self._store.list(GENERATIONS), key=lambda b: b.name, reverse=True):
-            try:
-                number = generation_number(blob.name)
-                found = read_generation(self._store, self._keys, self._uuid, number)
-            except (Corruption, Unsupported) as error:
-                self._report.damaged[blob.name] = error.message
-                continue
-            if not found.stub:
-                return found
-        return GENERATION_ZERO
 
     def _open(self, object_class: ObjectClass, name: str) -> bytes:
         stored = self._store.get(name)
@@ -323,6 +300,13 @@ class _Salvage:
     ) -> None:
         condemned = {n: g for n, g in view.generation.condemned.items() if n not in taken_in}
         made = next_generation(view, live, Verdict(condemned, ()), runs_named)
+        # of what was committed until now nothing is taken in later: what could not be is no proof of a lost generation
+        watermarks = dict(self._turns)
+        for writer, cell in view.cells.items():
+            if cell.turn >= self._turns.get(writer, 0):
+                watermarks[writer] = ended_turn(cell)
+        watermarks = {w: max(t, made.watermarks.get(w, 0)) for w, t in watermarks.items() if t}
+        made = msgspec.structs.replace(made, watermarks={**made.watermarks, **watermarks})
         # what was listed under one generation is named in the next one or not at all
         number = max(made.number, self._seen.generation + 1, self._highest + 1)
         if self._highest_number() != self._highest:

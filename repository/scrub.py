@@ -11,6 +11,7 @@ from blake3 import blake3
 
 from engine.parity import unprotected
 from repository import ambient
+from repository.blobstore.ahead import ahead
 from repository.blobstore.protocol import BlobInfo, BlobStore
 from repository.keyring import ring_problems
 from repository.layout import (
@@ -58,13 +59,11 @@ def is_sound(name: str, stored: bytes) -> bool:
     return unprotected(stored) is not None
 
 
-def intact(store: BlobStore, blob: BlobInfo, count: Callable[[int], None]) -> bool:
+def intact(store: BlobStore, blob: BlobInfo) -> bool:
     """Whether an object that is named by hash still has the bytes of its name."""
     found = blake3()
     for offset in range(0, blob.size, PIECE_BYTES):
-        piece = store.get_range(blob.name, offset, PIECE_BYTES)
-        count(len(piece))
-        found.update(piece)
+        found.update(store.get_range(blob.name, offset, PIECE_BYTES))
     return found.hexdigest() == blob.name.rpartition("/")[2]
 
 
@@ -88,19 +87,18 @@ def scrub(
     others = len(rings) + len(sealed)
     report = ScrubReport(objects=others, packs=len(packs), packs_looked_into=len(packs))
     report.damaged += [name for name, _ in ring_problems(store, rings)]
-    report.damaged += [name for name in sealed if not is_sound(name, store.get(name))]
+    for name, take in ahead(store, store.get, sealed):
+        report.damaged += [] if is_sound(name, take()) else [name]
     if ledger is not None and rolling is not None:
         due = set(ledger.due(packs, "scrub", rolling, ambient.now()))
         blobs = [blob for blob in blobs if blob.name in due or blob.name not in packs]
         report.packs_looked_into = len(due)
 
-    def count(size: int) -> None:
-        report.bytes_read += size
-
-    for blob in blobs:
-        if not intact(store, blob, count):
+    for blob, look in ahead(store, lambda blob: intact(store, blob), blobs):
+        if not look():
             report.damaged.append(blob.name)
         report.objects += 1
+        report.bytes_read += blob.size
         if progress is not None:
             progress(report.objects, others + len(blobs))
     if ledger is not None:

@@ -24,9 +24,8 @@ from engine.catalog import decode_catalog_part, encode_catalog_part, level_of, p
 from engine.chunker import ChunkerParams, keyed_table
 from engine.collection import point_id
 from engine.commit import CellForm, CommitForm
-from engine.errors import BackupError, Conflict, Fenced, NotFound, Unavailable
+from engine.errors import BackupError, Conflict, Fenced, NotFound
 from engine.ids import WriterId
-from engine.keys import SALT_BYTES
 from engine.manifest import (
     CatalogPart,
     EntryForm,
@@ -44,14 +43,15 @@ from engine.pack import DirectoryFrame
 from engine.parts import Part
 from engine.run import RunPack, encode_run, split_packs
 from engine.scope import Scope
-from engine.seal import ObjectClass, open_object, seal_object
+from engine.seal import ObjectClass
 from engine.version import FORMAT_VERSION
 from repository import ambient
 from repository.catalogs import WALK_COLUMNS, Catalog, merged_part
 from repository.cellcheck import CellCheck, lost_cell
 from repository.entries import Entry
 from repository.intake import Intake, StoredParts, as_failure
-from repository.layout import cell_name, manifest_name, pack_name, run_name
+from repository.layout import manifest_name, pack_name, run_name
+from repository.own_cell import OwnCell
 from repository.packer import Packer
 from repository.part_writer import PartWriter
 from repository.points import PointDraft, put_point, read_point
@@ -61,8 +61,6 @@ from repository.state import read_generation
 
 if TYPE_CHECKING:
     from repository.repository import Repository
-
-COMMIT_ATTEMPTS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +103,9 @@ class WriteSession:
             self._keys.id_key_of(epoch),
         )
         self._slices: list[Slice] = []
-        self._tag: str | None = None
+        self._own = OwnCell(repository.store, self._keys, self._uuid, writer)
         self._begun = self._begun_before = 0  # read when this turn and the one before it began
         self._decided = 0  # and what waits for a commit was decided under this one or a later one
-        self._cell: CellForm | None = None
         self._begin()
 
     # -- turns -----------------------------------------------------------------------------------
@@ -120,13 +117,7 @@ class WriteSession:
         A cell behind its watermark, as after a copy of the repository, shows only then: it begins again, above. Where it
         names less than there is it must not: that would hide that the cell is lost.
         """
-        store, name = self._repository.store, cell_name(self._writer)
-        try:
-            stored, self._tag = store.get_tagged(name)
-            plain = open_object(self._keys, ObjectClass.CELL, self._uuid, stored, name)
-            before: CellForm | None = protocol.decode_cell(plain, self._writer)
-        except NotFound:
-            before = None
+        before = self._own.read()
         if before is None or before.turn < self._watermark:
             self._require_nothing_lost()
         begun = protocol.begin(before, self._writer, self._watermark)
@@ -156,57 +147,15 @@ class WriteSession:
         return self._writer
 
     def _swap(self, cell: CellForm, committed: CommitForm | None = None) -> None:
-        """Put `cell` in place of the one we know. Fenced, or Unavailable if it is not known to have arrived."""
-        name = cell_name(self._writer)
-        salt = ambient.random_bytes(SALT_BYTES)
-        stored = seal_object(
-            self._keys, ObjectClass.CELL, self._uuid, salt, protocol.encode(cell), name
-        )
-        for attempt in range(1, COMMIT_ATTEMPTS_MAX + 1):
-            try:
-                self._tag = self._repository.store.replace(name, stored, self._tag)
-                break
-            except (Conflict, Unavailable) as error:
-                if self._arrived(cell, stored, committed, error):
-                    break
-                if attempt == COMMIT_ATTEMPTS_MAX or getattr(error, "code", "") == "store-full":
-                    raise
-        self._cell = cell
+        """See `OwnCell.swap`."""
+        if (ended := self._own.swap(cell, committed)) is not None:
+            self._failure = ended
 
-    def _arrived(
-        self,
-        cell: CellForm,
-        stored: bytes,
-        committed: CommitForm | None,
-        error: Conflict | Unavailable,
-    ) -> bool:
-        """
-        Settle a lost answer by the cell itself: True if the swap was done, False if it may be sent again.
-
-        Raises: Fenced if the cell went on without it; Corruption(cell-missing) if it is gone; what reading it fails with.
-        """
-        name = cell_name(self._writer)
-        try:
-            found, tag = self._repository.store.get_tagged(name)
-        except NotFound:
-            if self._tag is None and isinstance(error, Unavailable):
-                return False
-            if self._tag is None:
-                raise error from None
-            raise lost_cell(self._writer, cell.turn) from error
-        if found == stored:
-            self._tag = tag
-            return True
-        if tag == self._tag and isinstance(error, Unavailable):
-            return False
-        plain = open_object(self._keys, ObjectClass.CELL, self._uuid, found, name)
-        now = protocol.decode_cell(plain, self._writer)
-        fenced = Fenced("the turn was revoked or taken over", code="turn-revoked")
-        if committed and protocol.has_committed(now, committed):
-            # the commit counts; whoever took the cell over ended this session all the same
-            self._failure = fenced
-            return True
-        raise fenced from error
+    @property
+    def _cell(self) -> CellForm:
+        """The cell as of the last swap."""
+        assert self._own.form is not None
+        return self._own.form
 
     # -- storing ---------------------------------------------------------------------------------
 
@@ -291,6 +240,9 @@ class WriteSession:
             catalog = self._repository.catalog(previous, WALK_COLUMNS if walk else None)
             checkpoint = self._repository.checkpoint(previous)
         self._require_free(key, workload)
+        with self._commit_lock:
+            self._raise_failure()
+            self._resume()
         if parents is None:
             parents = () if previous is None else (previous.ref,)
         made = Slice(
@@ -345,6 +297,7 @@ class WriteSession:
             if not taken:
                 return None
             try:
+                self._resume()
                 return self._commit(taken)
             except BaseException as error:
                 # what was flushed is named by nothing: going on would refer to chunks that no run has
@@ -419,6 +372,7 @@ class WriteSession:
         with self._commit_lock:
             self._raise_failure()
             try:
+                self._resume()
                 runs = self._flush_runs()
                 self._publish(None, runs)
                 return runs
@@ -431,7 +385,6 @@ class WriteSession:
     ) -> None:
         """Swap the cell: this turn is committed, the next one active. Then read what counts."""
         cell = self._cell
-        assert cell is not None
         made = CommitForm(cell.turn, manifest, runs, points)
         self._swap(protocol.commit(cell, made, self._watermark, go_on=True), made)
         self._begun_before, self._begun = self._begun, self._repository.refresh().generation.number
@@ -447,23 +400,58 @@ class WriteSession:
         """
         with self._commit_lock:
             self._raise_failure()
+            self._resume()
             repository = self._repository
-            repository.refresh()
-            sealed = [p for p in repository.state.points if point_id(p) == draft.id]
-            if not sealed:
-                self.scope.require_open()
-                entries = [self._live(ref) for ref in draft.entries]
-                sealed = [
-                    put_point(
-                        repository.store, self._keys, repository.id, self._uuid, draft, entries
+            if not all(map(self._is_known, draft.entries)):
+                repository.refresh()  # another writer committed it since this turn began
+            for sealed in repository.state.points:
+                if point_id(sealed) == draft.id:
+                    return read_point(
+                        repository.store, self._keys, repository.id, self._uuid, sealed
                     )
-                ]
-                try:
-                    self._publish(None, self._flush_runs(), tuple(sealed))
-                except BaseException as error:
-                    self._failure = as_failure(error)
-                    raise
-            return read_point(repository.store, self._keys, repository.id, self._uuid, sealed[0])
+            self.scope.require_open()
+            entries = [self._live(ref) for ref in draft.entries]
+            sealed, form = put_point(
+                repository.store, self._keys, repository.id, self._uuid, draft, entries
+            )
+            try:
+                runs = self._flush_runs()
+                if runs or self._slices:
+                    self._publish(None, runs, (sealed,))
+                else:
+                    self._end_turn(sealed)
+            except BaseException as error:
+                self._failure = as_failure(error)
+                raise
+            return form
+
+    def _is_known(self, ref: EntryRef) -> bool:
+        """Whether an entry is live in the state that counts for this turn."""
+        try:
+            self._repository.entries.get(ref)
+        except BackupError:
+            return False
+        return True
+
+    def _end_turn(self, point: str) -> None:
+        """Swap the cell: this turn is committed, and as nothing waits for a commit no other one begins. Nothing is read."""
+        cell = self._cell
+        made = CommitForm(cell.turn, None, (), (point,))
+        ended = protocol.commit(cell, made, self._watermark, go_on=False)
+        self._swap(ended, made)
+        self._repository.take_own(ended)
+
+    def _resume(self) -> None:
+        """
+        Begin the next turn if the last one ended with a restore point, and read what counts.
+
+        What was stored in between was decided under what was read before, as if it belonged to the turn that ended.
+        """
+        cell = self._cell
+        if cell.state == "idle":
+            self._swap(protocol.begin(cell, self._writer, self._watermark))
+            begun = self._repository.refresh().generation.number
+            self._begun_before, self._begun = self._begun, begun
 
     def _live(self, ref: EntryRef) -> Entry:
         """The entry, or the newest complete one of its object if a collection dropped it. NotFound."""
@@ -540,7 +528,6 @@ class WriteSession:
 
     def _store_manifest(self, runs: tuple[str, ...], entries: tuple[EntryForm, ...]) -> str:
         cell = self._cell
-        assert cell is not None
         form = ManifestForm(
             format=FORMAT_VERSION,
             repository=self._repository.id,
@@ -563,12 +550,9 @@ class WriteSession:
             self._data.close()
             self._metadata.close()
             try:
-                if (
-                    self._cell is not None
-                    and self._cell.state == "active"
-                    and self._failure is None
-                ):
-                    self._swap(protocol.rest(self._cell))
+                cell = self._own.form
+                if cell is not None and cell.state == "active" and self._failure is None:
+                    self._swap(protocol.rest(cell))
             finally:
                 self._release()
 

@@ -13,7 +13,7 @@ back, if this repository itself can. With `Rolling` it looks into those packs al
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,15 +23,15 @@ from engine.catalog import catalog_tables, decode_parts
 from engine.collection import point_id
 from engine.errors import BackupError, Corruption, NotFound, Unsupported, UsageError
 from engine.ids import WriterId
-from engine.manifest import CatalogPart, EntryRef, part_from
+from engine.manifest import CatalogPart, EntryRef, PointForm, part_from
 from engine.pack import Directory
 from engine.parity import unprotected
 from engine.parts import Part
 from repository import ambient
-from repository.blobstore.ahead import workers
+from repository.blobstore.ahead import ahead, workers
 from repository.blobstore.protocol import BlobInfo
 from repository.catalogs import Catalog
-from repository.cellcheck import lost_cell
+from repository.cellcheck import CellCheck, lost_cell, lost_generation
 from repository.closed_scopes import ClosedScope, ClosedScopes
 from repository.drill import DrillReport, drill
 from repository.entries import Entry
@@ -188,7 +188,10 @@ class _Verifier:
         self._progress = progress
         self._report = VerifyReport(level)
         self._whole_parts: dict[str, bool] = {}  # by the references of a catalog part
+        self._cell_check = CellCheck(repository)
         self._lost_writers: dict[str, int] = {}
+        self._is_state_lost = False  # cells or a generation: a salvage names again what they named
+        self._points_read: list[PointForm] = []
         self._points_of: dict[EntryRef, list[str]] = {}
         self._scopes = ClosedScopes(repository.keyring, repository.entries)
         self._sizes = {blob.name: blob.size for blob in repository.store.list("")}
@@ -200,8 +203,8 @@ class _Verifier:
     def run(self, rolling: Rolling | None, *, everything: bool) -> VerifyReport:
         repository, report = self._repository, self._report
         report.objects = len(self._sizes)
-        self._lost_writers = self._repository.lost_cells(self._sizes)
         self._named_objects()
+        self._lost_writers = repository.lost_cells(self._sizes, self._cell_check)
         packs = self._packs()
         if self._reaches("directory"):
             self._sealed_objects()
@@ -209,8 +212,8 @@ class _Verifier:
         if self._reaches("scrub") and rolling is None:
             self._scrub_unnamed(set(packs))
         self._points()
+        self._lost_cells_and_generations()
         self._entries()
-        self._lost_cells()
         self._remedies()
         if self._reaches("drill"):
             newest = self._scopes.readable(repository.entries.newest())
@@ -228,8 +231,8 @@ class _Verifier:
         for name in names:
             if name not in self._sizes:
                 self._report.add(name, NotFound("it is named and missing", code="object-missing"))
-            elif self._reaches("directory"):
-                self._hash(name)
+        if self._reaches("directory"):
+            self._hash(name for name in names if name in self._sizes)
         told = {problem.name for problem in self._report.problems}
         for manifest, error in self._repository.entries.damaged.items():
             if manifest_name(manifest) not in told:
@@ -250,26 +253,28 @@ class _Verifier:
 
     def _sealed_objects(self) -> None:
         """Cells, generations, forgets: their parity is that of what they hold. Points are opened anyway."""
-        for name in self._sizes:
-            if name.startswith((CELLS, GENERATIONS, FORGETS)):
-                try:
-                    if unprotected(self._repository.store.get(name)) is None:
-                        damaged = NotFound("its bytes are not as written", code="object-corrupt")
-                        self._report.add(name, damaged)
-                except BackupError as error:
-                    self._report.add(name, error)
-
-    def _hash(self, name: str) -> None:
-        """Compare an object's bytes with its name."""
-        try:
-            if not intact(self._repository.store, BlobInfo(name, self._sizes[name]), self._count):
-                error = NotFound("its bytes are not those its name says", code="object-corrupt")
+        store = self._repository.store
+        names = [n for n in self._sizes if n.startswith((CELLS, GENERATIONS, FORGETS))]
+        for name, take in ahead(store, store.get, names):
+            try:
+                if unprotected(take()) is None:
+                    damaged = NotFound("its bytes are not as written", code="object-corrupt")
+                    self._report.add(name, damaged)
+            except BackupError as error:
                 self._report.add(name, error)
-        except BackupError as error:
-            self._report.add(name, error)
 
-    def _count(self, size: int) -> None:
-        self._report.bytes_read += size
+    def _hash(self, names: Iterable[str]) -> None:
+        """Compare objects' bytes with their names."""
+        store = self._repository.store
+        blobs = (BlobInfo(name, self._sizes[name]) for name in names)
+        for blob, take in ahead(store, lambda blob: intact(store, blob), blobs):
+            try:
+                if not take():
+                    error = NotFound("its bytes are not those its name says", code="object-corrupt")
+                    self._report.add(blob.name, error)
+                self._report.bytes_read += blob.size
+            except BackupError as error:
+                self._report.add(blob.name, error)
 
     def _packs(self) -> dict[str, int]:
         """Packs that the index names, with the number of chunks it expects in each."""
@@ -289,7 +294,6 @@ class _Verifier:
 
     def _look_into(self, packs: dict[str, int], rolling: Rolling | None) -> None:
         """Check packs side by side."""
-        check = PackCheck(self._repository.store, self._repository.keys, self._repository.uuid)
         scrub, decode = self._reaches("scrub"), self._reaches("read")
         level = self._report.level
         ledger = Ledger(self._repository.ledger_path)
@@ -300,10 +304,22 @@ class _Verifier:
         sound: list[str] = []
         damaged: list[str] = []
 
-        def look(name: str) -> PackFindings:
-            return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
+        repository = self._repository
+        at_once = repository.store.calls_at_once()
+        with (
+            ThreadPoolExecutor(workers(repository.store), "verify") as threads,
+            ThreadPoolExecutor(at_once, "pieces") as pieces,
+        ):
+            check = PackCheck(
+                repository.store,
+                repository.keys,
+                repository.uuid,
+                pieces if at_once > 1 else None,
+            )
 
-        with ThreadPoolExecutor(workers(self._repository.store), "verify") as threads:
+            def look(name: str) -> PackFindings:
+                return check.check(name, self._sizes[name], scrub=scrub, decode=decode)
+
             for done, findings in enumerate(threads.map(look, chosen)):
                 is_sound = self._judge(findings, packs[findings.name])
                 (sound if is_sound else damaged).append(findings.name)
@@ -347,9 +363,8 @@ class _Verifier:
         live = {run_name(r) for r in self._repository.state.runs}
         live |= {manifest_name(m) for m in self._repository.state.manifests}
         passed_over = named | live | self._repository.state.damaged
-        for name in self._sizes:
-            if name.startswith((PACKS, RUNS, MANIFESTS)) and name not in passed_over:
-                self._hash(name)
+        hashed = (n for n in self._sizes if n.startswith((PACKS, RUNS, MANIFESTS)))
+        self._hash(name for name in hashed if name not in passed_over)
 
     def _entries(self) -> None:
         points, beyond = set(self._report.points_affected), set(self._report.points_lost)
@@ -383,11 +398,21 @@ class _Verifier:
     ) -> Lost:
         form = entry.form
         having = sorted(self._points_of.get(entry.ref, ())) if points is None else points
-        remedy = REPAIR if fate is Fate.REPAIRABLE else ""
         names = tuple(name.decode(errors="replace") for name in items)
         return Lost(
-            form.object.name, form.workload, entry.created_at, tuple(having), why, names, remedy
+            form.object.name,
+            form.workload,
+            entry.created_at,
+            tuple(having),
+            why,
+            names,
+            self._remedy(fate),
         )
+
+    def _remedy(self, fate: Fate) -> str:
+        if fate is not Fate.REPAIRABLE:
+            return ""
+        return SALVAGE if self._is_state_lost else REPAIR
 
     def _remedies(self) -> None:
         """Say of each problem what makes it good, where that is in the repository itself."""
@@ -411,33 +436,48 @@ class _Verifier:
             return True  # of two copies the other one has opened the repository
         return name in self._sizes and self._remains.mendable(name)
 
-    def _lost_cells(self) -> None:
-        """A cell that is gone takes along what was committed in it: entries and points that nothing else names."""
+    def _lost_cells_and_generations(self) -> None:
+        """
+        What is gone takes along what was committed in it, or folded by it: entries and points that nothing else names.
+        """
         repository, state = self._repository, self._repository.state
-        lost = self._lost_writers
-        for writer, turn in lost.items():
+        for writer, turn in self._lost_writers.items():
             self._report.add(cell_name(WriterId(writer)), lost_cell(writer, turn), SALVAGE)
-        if not lost:
-            return
         gone = {*state.generation.condemned, *state.generation.dead}
         gone |= {*map(point_name, state.points), *map(manifest_name, state.manifests)}
         names = [name for name in self._sizes if name not in gone]
         points_of: dict[EntryRef, list[str]] = {}
         points = [name.removeprefix(POINTS) for name in names if name.startswith(POINTS)]
-        for point in repository.read_points(points, {}).values():
-            self._report.affected.append(f"restore point {point.id}: a lost cell named it")
+        beside = repository.read_points(points, {})
+        passed = self._cell_check.lost_generation(
+            state.cells,
+            state.generation,
+            repository.entries.manifests,
+            [*self._points_read, *beside.values()],
+        )
+        if passed:
+            number = state.generation.number
+            name = generation_name(number + 1)
+            self._report.add(name, lost_generation(number, passed), SALVAGE)
+        if not self._lost_writers and not passed:
+            return
+        self._remains.look_beside = self._is_state_lost = True
+        what = "cell" if self._lost_writers else "generation"
+        writers = {*self._lost_writers, *(writer for writer, _ in passed.values())}
+        for point in beside.values():
+            self._report.affected.append(f"restore point {point.id}: a lost {what} named it")
             self._report.points_affected.append(point.id)  # a salvage names it again
             for item in point.entries:
                 points_of.setdefault(item.entry, []).append(point.id)
         for name in names:
             if name.startswith(MANIFESTS):
-                self._lose(name.removeprefix(MANIFESTS), lost, points_of)
+                self._lose(name.removeprefix(MANIFESTS), writers, points_of)
         self._report.points_affected = sorted({*self._report.points_affected})
 
     def _lose(
         self, manifest: str, writers: Collection[str], points_of: dict[EntryRef, list[str]]
     ) -> None:
-        """Name the entries of a manifest that nothing names, if its writer's cell is lost."""
+        """Name the entries of a manifest that nothing names, if they may be lost with what named it."""
         with contextlib.suppress(Corruption, NotFound, Unsupported, UsageError):
             form = self._repository.load_manifest(manifest)
             if form.writer not in writers:
@@ -449,7 +489,7 @@ class _Verifier:
                     entry.workload,
                     form.created_at,
                     having,
-                    f"the lost cell of {form.writer} named it",
+                    f"what named it is lost, of writer {form.writer}",
                     remedy=SALVAGE,
                 )
                 self._report.lost.append(lost)
@@ -529,8 +569,7 @@ class _Verifier:
         fate = self._remains.fate(refs)
         if fate and (absent := self._remains.absent(runs.gather_ids(refs))):
             error = NotFound("a chunk that an entry names is in no run", code="chunk-missing")
-            remedy = REPAIR if fate is Fate.REPAIRABLE else ""
-            self._report.add(f"chunk {absent[:8].hex()}", error, remedy)
+            self._report.add(f"chunk {absent[:8].hex()}", error, self._remedy(fate))
         return fate
 
     def _points(self) -> None:
@@ -538,6 +577,7 @@ class _Verifier:
         repository = self._repository
         damaged: Damaged = {}
         points = repository.read_points(repository.state.points, damaged)
+        self._points_read = list(points.values())
         self._report.points = len(points) + len(damaged)
         remedies = {name: REPAIR if self._is_repairable(name) else "" for name in damaged}
         for name, point in points.items():

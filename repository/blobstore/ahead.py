@@ -9,7 +9,7 @@ from typing import TypeVar
 from repository.ambient import cores
 from repository.blobstore.protocol import BlobStore
 
-WAITING_THREADS_MAX = 4
+WAITING_THREADS_MAX = 8
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -131,6 +131,12 @@ def test_salvage(filled: Path, repo: Path, command: CommandLine, tmp_path: Path)
     for path in objects(repo, "sess", "run"):
         path.unlink()
     before = held(repo)
+    told = command("repo", "salvage", repo, "--list", "--json")
+    assert told.code == 0
+    assert len(told.document["points"]) == 1
+    assert [key["kind"] for key in told.document["configuration"]["keys"]] == ["passphrase"]
+    assert "protected: tree" in command("repo", "salvage", repo, "--list").out
+    assert command("repo", "salvage", repo, "--list", "--dry-run").code == 2
     listed = command("repo", "salvage", repo, "--dry-run")
     assert listed.code == 0
     assert "1 restore points" in listed.out

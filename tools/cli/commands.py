@@ -93,6 +93,12 @@ REPOSITORY = (
         "tools.cli.repair_commands:salvage",
         (
             REPO,
+            parameter(
+                "--list",
+                dest="show",
+                action="store_true",
+                help="Restore points and configuration alone; no pack is read",
+            ),
             switch("--dry-run", "List what is there and write nothing"),
             switch("--force", "Also of a repository that opens: take in what nothing names"),
             *OPENING,

@@ -13,6 +13,7 @@ from tools.cli.output import (
     FAILED,
     WARNINGS,
     complain,
+    facts,
     plain_text,
     print_json,
     progress_bar,
@@ -21,7 +22,9 @@ from tools.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from engine.manifest import PointForm
     from repository.ledger import Level, Rolling
+    from repository.leftover import Leftover
     from repository.mending import RepairReport
     from repository.salvage import SalvageReport
     from repository.scrub import ScrubReport
@@ -64,6 +67,8 @@ def verify(
             dry_run=dry_run,
             json=json,
         )
+    from repository.verify import verify as checked
+
     rolling = _rolling(budget, older_than)
     if chosen == "scrub":
         return _scrub(repo, rolling, state_dir, json=json)
@@ -79,7 +84,8 @@ def verify(
         ) as opened,
         progress_bar("verifying", quiet=json) as bar,
     ):
-        report = opened.verify(
+        report = checked(  # it was opened a moment ago: the state is not read again
+            opened,
             chosen,
             lambda done, all_, read: bar.update(done, all_, size_text(read)),
             rolling,
@@ -261,6 +267,7 @@ def _tell_repaired(report: "RepairReport") -> None:
 
 def salvage(
     repo: str,
+    show: bool,
     dry_run: bool,
     force: bool,
     passphrase_file: Path | None,
@@ -270,10 +277,20 @@ def salvage(
 ) -> int:
     """Name anew what is left of a repository whose cells, generations or runs are lost."""
     from repository.blobstore.addresses import open_store
+    from repository.leftover import leftover
     from repository.salvage import salvage
 
     store = open_store(repo)
     credential = arguments.credential(passphrase_file)
+    if show:
+        if dry_run or force:
+            raise UsageError("--list goes alone: it writes nothing", code="salvage-options")
+        found = leftover(store, credential, arguments.places(cache_dir, state_dir))
+        if json:
+            print_json({**dataclasses.asdict(found), "points": _listing(found.points)})
+        else:
+            _tell_left(found)
+        return WARNINGS if found.damaged else DONE
     with progress_bar("looking into packs", quiet=json) as bar:
         report = salvage(
             store,
@@ -284,22 +301,56 @@ def salvage(
             progress=bar.update,
         )
     if json:
-        listing = [
-            {"id": p.id, "name": p.name, "created_at": p.created_at, "entries": len(p.entries)}
-            for p in report.listing
-        ]
-        found = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
-        print_json({**found, "listing": listing})
+        told = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+        print_json({**told, "listing": _listing(report.listing)})
         return WARNINGS if report.damaged else DONE
     _tell_salvaged(report)
     return WARNINGS if report.damaged else DONE
 
 
+def _listing(points: "list[PointForm]") -> list[dict[str, object]]:
+    return [
+        {"id": p.id, "name": p.name, "created_at": p.created_at, "entries": len(p.entries)}
+        for p in points
+    ]
+
+
+def _tell_points(points: "list[PointForm]") -> None:
+    for point in points:
+        name = plain_text(point.name)
+        say(f"{point.id}  {point.created_at[:16]}  {len(point.entries)} objects  {name}")
+
+
+def _tell_left(found: "Leftover") -> None:
+    """Configuration, protected objects, restore points."""
+    for name, why in found.damaged.items():
+        complain(f"{name}: {why}")
+    told = dataclasses.asdict(found.configuration)
+    for several in ("keys", "holds", "forgotten", "writers", "packs_marked", "protected"):
+        del told[several]
+    facts({name.replace("_", " "): str(value) for name, value in told.items()})
+    held = found.configuration
+    for key in held.keys:
+        say(f"key {key.id}: {key.kind}, {key.created_at[:10]} {plain_text(key.label)}".rstrip())
+    for writer, turn in sorted(held.writers.items()):
+        say(f"writer {writer}: turn {turn}")
+    for point, reason in sorted(held.holds.items()):
+        say(f"held: {point}, {plain_text(reason)}")
+    for point in held.forgotten:
+        say(f"forgotten, not collected: {point}")
+    for name in held.packs_marked:
+        say(f"marked as damaged: {name}")
+    for one in held.protected:
+        names = ", ".join(one.workloads)
+        say(f"protected: {one.kind} {plain_text(one.name)}: {names}; newest {one.newest[:16]}")
+    _tell_points(found.points)
+    say(f"{len(found.points)} restore points; jobs and policies are not kept in a repository")
+
+
 def _tell_salvaged(report: "SalvageReport") -> None:
     for name, why in report.damaged.items():
         complain(f"{name}: {why}")
-    for point in report.listing:
-        say(f"{point.id}  {point.created_at[:16]}  {len(point.entries)} objects  {point.name}")
+    _tell_points(report.listing)
     say(
         f"{len(report.listing)} restore points ({report.points_taken_in} that nothing named), "
         f"{report.manifests} manifests ({report.manifests_taken_in}), {report.chunks} chunks"

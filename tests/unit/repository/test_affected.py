@@ -9,15 +9,30 @@ import msgspec
 import pytest
 
 from engine.commit import GenerationForm
-from engine.errors import BackupError, Corruption
-from repository import Places, PointDraft, Repository
+from engine.errors import BackupError, Corruption, Denied, NotFound
+from repository import Places, PointDraft, Repository, layout
 from repository.blobstore.memory import MemoryStore
 from repository.cellcheck import CellCheck
 from repository.forgets import publish
-from repository.layout import generation_number
+from repository.layout import (
+    CONFIG,
+    DAMAGED,
+    FORGETS,
+    GENERATIONS,
+    KEYS,
+    LOCKS,
+    PROBE,
+    generation_number,
+    lock_name,
+    pack_name,
+)
+from repository.ledger import Level
+from repository.repair import mend_small_objects, verify_and_repair
 from repository.repository import initialize, open_on
 from repository.salvage import salvage
 from repository.state import read_generation
+from repository.verify import COLLECT, REPAIR, SALVAGE, verify
+from tests.fixtures.faults import FaultStore
 from tests.fixtures.repositories import CHEAP, PASSPHRASE, OpenRepository, commit_files, object_key
 
 KINDS = ("pack/d", "pack/m", "run", "manifest", "point", "sess")
@@ -241,3 +256,171 @@ def test_a_lost_key_is_told_apart(filled: dict[str, bytes], open_repo: OpenRepos
     store.objects = {n: d for n, d in filled.items() if not n.startswith("keys/")}
     with pytest.raises(BackupError, match="keys"):
         open_repo(store)
+
+
+@pytest.fixture(scope="module")
+def decided(filled: dict[str, bytes]) -> dict[str, bytes]:
+    """
+    The same with all other kinds of objects: a second key ring, a hold, a forget that waits, a lock object, and a data pack
+    with one spoiled frame that is marked.
+    """
+    store = MemoryStore()
+    store.objects = dict(filled)
+    with tempfile.TemporaryDirectory() as folder:
+        places = Places(Path(folder) / "cache", Path(folder) / "state")
+        with open_on(store, PASSPHRASE, places) as repository:
+            repository.keyring.rotate()
+            repository.hold("0" * 16, "a court asks")
+            with repository.write_session("w") as s:
+                rng = random.Random(8)
+                files = {"big": rng.randbytes(900_000), "late": rng.randbytes(900_000)}
+                entry = commit_files(repository, s, files, object_key("zoe"))
+                s.seal_point(PointDraft("4" * 16, "q", "five", "success", (entry.ref,)))
+            repository.forget(["3" * 16])
+            row = repository.catalog(entry).get(b"big")
+            assert row is not None
+            found = repository.index.find(row.parts[0].chunks[:32])
+            place = found.place(found.frames[0])
+        name = pack_name(place.object_class, place.pack)
+        data = bytearray(store.objects[name])
+        data[place.info.offset + 9] ^= 1
+        store.objects[name] = bytes(data)
+        verify_and_repair(store, PASSPHRASE, places, "scrub")
+    store.objects[lock_name(60)] = b"of a repository without locks: means nothing"
+    return dict(store.objects)
+
+
+OTHER_KINDS = (PROBE, KEYS, FORGETS, GENERATIONS, DAMAGED, LOCKS)
+
+
+def test_every_kind_of_object_is_lost_once(decided: dict[str, bytes]) -> None:
+    """What the tests of this module delete is every kind of object that there is."""
+    tried = (*KINDS, *OTHER_KINDS, CONFIG)
+    assert [name for name in decided if not name.startswith(tried)] == []
+    assert [kind for kind in tried if not names(decided, kind)] == []
+    kinds = {v for k, v in vars(layout).items() if k.isupper() and isinstance(v, str)}
+    assert {kind.partition("/")[0] for kind in kinds} == {kind.partition("/")[0] for kind in tried}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["listing", "read"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_lost_object_of_another_kind_takes_no_more_than_is_said(
+    decided: dict[str, bytes], tmp_path: Path, kind: str, level: Level
+) -> None:
+    """Rings, forgets, generations, marks, locks, the probe: affected is what cannot be read, and nothing else."""
+    whole = Whole()
+    for number, name in enumerate(["", *names(decided, kind)]):
+        store = MemoryStore()
+        store.objects = {n: data for n, data in decided.items() if n != name}
+        places = Places(tmp_path / f"c{number}", tmp_path / f"s{number}")
+        with open_on(store, PASSPHRASE, places, lenient=True) as repository:
+            left = readable(repository)
+            report = repository.verify(level)
+            held = dict(repository.holds)
+        if not name:  # nothing lost but the frame
+            whole = left
+            assert report.points_affected == report.points_lost == ["4" * 16]
+            assert {item for lost in report.lost for item in lost.items} == {"big"}
+            assert held == {"0" * 16: "a court asks"}
+            continue
+        assert left.items == whole.items, name
+        assert left.points - {"3" * 16} == whole.points, name  # one that was forgotten may be back
+        is_seen = (
+            kind != DAMAGED or level == "read"
+        )  # a listing knows the spoiled frame by its mark alone
+        assert set(report.points_affected) == ({"4" * 16} if is_seen else set()), name
+        assert {i for lost in report.lost for i in lost.items} == ({"big"} if is_seen else set())
+        told = {p.name: p.remedy for p in report.problems if not p.name.startswith("pack/")}
+        ring = kind == KEYS
+        gap = kind == GENERATIONS and name != names(decided, kind)[-1]
+        assert told == ({name: REPAIR} if ring else {name: COLLECT} if gap else {}), name
+        if ring:
+            assert mend_small_objects(store).changed
+            assert store.objects[name] == decided[name]
+
+
+def test_a_lost_configuration_locks_everybody_out_and_says_so(
+    decided: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Nothing is guessed: it is named, and put back from any copy."""
+    store = MemoryStore()
+    store.objects = {n: data for n, data in decided.items() if n != CONFIG}
+    with pytest.raises(NotFound, match=CONFIG):
+        open_on(store, PASSPHRASE, Places(tmp_path / "c", tmp_path / "s"), lenient=True)
+
+
+def without_newest(filled: dict[str, bytes], count: int) -> MemoryStore:
+    store = MemoryStore()
+    store.objects = dict(filled)
+    for name in names(filled, "gc/")[-count:]:
+        del store.objects[name]
+    return store
+
+
+def test_lost_newest_generations_are_proved_by_what_they_folded(
+    filled: dict[str, bytes], open_repo: OpenRepository, tmp_path: Path
+) -> None:
+    """To a machine without memory: points name what nothing names and its writer's cell has let go of; salvage helps."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    whole = readable(open_repo(store))
+    store = without_newest(filled, 2)
+    left = readable(open_repo(store))
+    assert left.points < whole.points
+    report = open_repo(store).verify("listing")
+    assert ("gc/0000000001", "generation-lost") in [(p.name, p.code) for p in report.problems]
+    assert {p.remedy for p in report.problems} == {SALVAGE}
+    assert set(report.points_affected) == whole.points - left.points
+    assert report.points_lost == []
+    before = dict(store.objects)
+    with pytest.raises(Corruption, match="gc/0") as caught:
+        open_repo(store).collect()
+    assert caught.value.code == "collect-blocked"
+    assert store.objects == before
+    salvage(store, PASSPHRASE, Places(tmp_path / "sc", tmp_path / "ss"), force=True)
+    assert readable(open_repo(store)) == whole
+    assert open_repo(store).verify("read").ok
+    open_repo(store).collect()
+    assert readable(open_repo(store)) == whole
+
+
+def test_a_point_that_is_committed_meanwhile_proves_nothing(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """A state read before, a listing after another writer's commit and point: no alarm."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    before = open_repo(store)
+    writing = open_repo(store)
+    with writing.write_session("w") as session:
+        entry = commit_files(writing, session, {"9": b"nine"})
+        session.seal_point(PointDraft("9" * 16, "p", "s", "success", (entry.ref,)))
+    assert verify(before, "listing").problems == []
+
+
+def test_what_a_crash_leaves_proves_nothing(
+    filled: dict[str, bytes], open_repo: OpenRepository
+) -> None:
+    """A manifest whose commit never came is waste, also when its writer goes on: no alarm, and it is collected."""
+    store = MemoryStore()
+    store.objects = dict(filled)
+    faulty = FaultStore(store)
+    repository = open_repo(faulty)
+
+    def happens(operation: str, name: str) -> None:
+        if operation == "replace" and any(n not in filled for n in names(store.objects, "manif")):
+            raise Denied("gone", code="store-denied")
+
+    session = repository.write_session("w")
+    faulty.on_operation = happens
+    with pytest.raises(Denied):
+        commit_files(repository, session, {"9": b"nine"})
+    faulty.on_operation = lambda operation, name: None
+    session.close()
+    with repository.write_session("w") as again:
+        commit_files(repository, again, {"9": b"9"}, object_key("another"))
+    assert len(names(store.objects, "manifest/")) == len(names(filled, "manifest/")) + 2
+    assert open_repo(store).verify("listing").problems == []
+    open_repo(store).collect()
+    assert open_repo(store).verify("read").ok

@@ -10,6 +10,7 @@ from engine.seal import ObjectClass
 from repository import packer
 from repository.blobstore.memory import MemorySpool, MemoryStore
 from repository.layout import RUNS
+from repository.ledger import Level
 from repository.repository import initialize
 from tests.fixtures.repositories import (
     CHEAP,
@@ -41,12 +42,13 @@ class Meeting:
 
 
 class FarStore(MemoryStore):
-    """Held in memory, used as if it were behind a network. Sendings meet at `at_put`, readers of runs at `at_run`."""
+    """Held in memory, used as if it were behind a network. Sendings meet at `at_put`, readers of runs and pieces likewise."""
 
     def __init__(self) -> None:
         super().__init__()
         self.at_put: Meeting | None = None
         self.at_run: Meeting | None = None
+        self.at_piece: Meeting | None = None
         self.refused = 0
         self.ranges = 0  # of data packs
 
@@ -63,6 +65,8 @@ class FarStore(MemoryStore):
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         self.ranges += name.startswith("pack/d/")
+        if self.at_piece is not None and length > 1_000_000:
+            self.at_piece.wait()
         return super().get_range(name, offset, length)
 
 
@@ -141,3 +145,18 @@ def test_an_open_reads_many_runs_side_by_side(far: FarStore, open_repo: OpenRepo
             entry = commit_files(repository, session, {f"f{number}": b"%d" % number})
     far.at_run = Meeting()
     assert len(contents(open_repo(far), entry)) == 20
+
+
+@pytest.mark.parametrize("level", ["scrub", "read"])
+def test_of_one_pack_two_pieces_are_under_way(open_repo: OpenRepository, level: Level) -> None:
+    """Verification of a single pack has its next piece sent for while it decodes one; what it finds is the same."""
+    store = FarStore()
+    initialize(store, PASSPHRASE, CHEAP, padding="none")
+    with open_repo(store) as repository, repository.write_session("w") as session:
+        commit_files(repository, session, {"large": random.Random(1).randbytes(9_500_000)})
+    (name,) = (n for n in store.objects if n.startswith("pack/d"))
+    store.at_piece = Meeting()
+    assert open_repo(store).verify(level).ok
+    data = store.objects[name]
+    store.objects[name] = data[:9_000_000] + bytes([data[9_000_000] ^ 1]) + data[9_000_001:]
+    assert {p.name for p in open_repo(store).verify(level).problems} == {name}

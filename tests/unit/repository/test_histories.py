@@ -4,7 +4,8 @@ Whole histories against plain dictionaries.
 Two machines back up files to a few objects, make restore points, forget, hold, collect while the other one writes, crash at
 any operation of the store, meet flipped bytes and repair them. After every step both are owed what they were told; at the
 end a collection leaves exactly what is needed. Hypothesis chooses the steps; a failing history is shortened and printed.
-STRONGROOM_HISTORIES=N plays N of them, each other ones at every run; the long lane plays many.
+STRONGROOM_HISTORIES=N plays N of them, each other ones at every run; the long lane plays many. Both print a seed, which
+STRONGROOM_HISTORIES_SEED plays again.
 """
 
 import contextlib
@@ -50,6 +51,8 @@ from tests.fixtures.repositories import CHEAP, PASSPHRASE
 
 STEPS = 50  # of one history
 HISTORIES = int(os.environ.get("STRONGROOM_HISTORIES", "0"))
+SEED = int(os.environ.get("STRONGROOM_HISTORIES_SEED", "0"))
+STEPS_MIN = 2500  # that the histories of every run have together
 OBJECTS = ("a", "b")
 WRITERS = st.sampled_from(("left", "right"))
 OPERATIONS_MAX = 120  # until an armed crash point comes
@@ -91,7 +94,9 @@ class Machine:
 
 
 class Histories(RuleBasedStateMachine):
-    """See the module head."""
+    """See the module head. `played`: steps of all of them."""
+
+    played = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -345,6 +350,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def owed(self) -> None:
         """Who watches all the time finds everything."""
+        Histories.played += 1
         if self.watcher is not None:
             self.watcher.refresh()
             self.promises.check(self.watcher)
@@ -369,9 +375,14 @@ class Histories(RuleBasedStateMachine):
         assert repository.verify("read").problems == []
 
 
-def play(monkeypatch: pytest.MonkeyPatch, count: int, *, again: bool) -> None:
-    """`again`: the same histories at every run."""
+def play(monkeypatch: pytest.MonkeyPatch, count: int, *, again: bool) -> int:
+    """Number of steps. `again`: the same histories at every run; else by a seed that is printed."""
     monkeypatch.setattr("repository.compaction.FRAME_SHARE_MIN", 1.0)  # no chunk comes along
+    chosen = None if again else SEED or random.SystemRandom().getrandbits(32)
+    if chosen is not None:
+        print(f"histories: STRONGROOM_HISTORIES={count} STRONGROOM_HISTORIES_SEED={chosen}")
+    monkeypatch.setattr(Histories, "_hypothesis_internal_use_seed", chosen, raising=False)
+    monkeypatch.setattr(Histories, "played", 0)
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Histories,
         settings=settings(
@@ -384,16 +395,19 @@ def play(monkeypatch: pytest.MonkeyPatch, count: int, *, again: bool) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    return Histories.played
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_histories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some histories, the same at every run."""
-    play(monkeypatch, HISTORIES or 20, again=not HISTORIES)
+    """Thousands of steps, the same at every run."""
+    steps = play(monkeypatch, HISTORIES or 70, again=not HISTORIES)
+    assert HISTORIES or steps >= STEPS_MIN, steps
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_many_histories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many, others at every run; Hypothesis prints how to play a failing one again."""
-    play(monkeypatch, HISTORIES or 200, again=False)
+    play(monkeypatch, HISTORIES or 800, again=False)

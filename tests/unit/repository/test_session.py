@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.catalog import Row
 from engine.errors import Conflict, Corruption, Fenced, Unavailable, UsageError
 from engine.parts import Part
 from repository import PointDraft, Repository
@@ -437,3 +438,55 @@ def test_catalogs_of_sessions_are_loaded_alike(repository: Repository) -> None:
         loaded: Catalog = repository.catalog(entry)
         kept = slice_.committed_catalog
         assert {r.id: r for r in loaded.rows()} == {r.id: r for r in kept.rows()}
+
+
+def test_a_restore_point_ends_the_turn(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """Nobody waits for the writer then; what it stores next is decided again once it has begun, and can be committed."""
+    other = open_repo(store)
+    with repository.write_session("w") as session:
+        entry = commit_files(repository, session, {"a": b"one"})
+        point = session.seal_point(PointDraft("0" * 16, "p", "one", "success", (entry.ref,)))
+        assert session.seal_point(PointDraft("0" * 16, "p", "one", "success", ())) == point
+        assert [p.id for p in repository.points()] == ["0" * 16]
+        session.seal_point(PointDraft("1" * 16, "p", "two", "success", (entry.ref,)))
+        assert other.refresh().cells["w"].state == "idle"
+        assert other.collect().turns_waited_for == 0
+        second = commit_files(repository, session, {"b": b"two"})
+        assert other.refresh().cells["w"].state == "active"
+        session.open_slice(object_key("x"), "files", "s")
+        session.seal_point(PointDraft("2" * 16, "p", "three", "success", (second.ref,)))
+        assert other.refresh().cells["w"].state == "active"  # a slice is open
+    assert contents(open_repo(store), second) == {"a": b"one", "b": b"two"}
+    assert open_repo(store).verify("read").ok
+
+
+def test_what_is_stored_between_two_turns_and_collected_is_not_referred_to(
+    store: MemoryStore, repository: Repository, open_repo: OpenRepository
+) -> None:
+    """Found in a pack while the writer rests; the pack goes before it begins again: the part must be stored anew."""
+    content = random.Random(5).randbytes(50_000)
+    with open_repo(store) as other, other.write_session("v") as session:
+        entry = commit_files(other, session, {"gone": content}, object_key("gone"))
+        session.seal_point(PointDraft("a" * 16, "p", "s", "success", (entry.ref,)))
+        empty = session.open_slice(object_key("gone"), "files", "s", parents=(entry.ref,))
+        empty.advance([row("left")], None)
+        empty.finish()
+        session.commit()
+    with repository.write_session("w") as session:
+        entry = commit_files(repository, session, {"kept": b"kept"})
+        session.seal_point(PointDraft("b" * 16, "p", "s", "success", (entry.ref,)))
+        part = session.store("content", content)
+        assert session.bytes_stored < 40_000  # it was found
+        other = open_repo(store)
+        other.forget(["a" * 16])
+        other.collect()
+        slice_ = session.open_slice(object_key("new"), "files", "s")
+        with pytest.raises(Conflict) as caught:
+            slice_.advance([Row(b"1", b"", b"1", "file", parts=(part,))], None)
+        assert caught.value.code == "part-stale"
+        session.drop_slice(slice_)
+        made = commit_files(repository, session, {"new": content}, object_key("new"))
+    assert contents(open_repo(store), made) == {"new": content}
+    assert open_repo(store).verify("read").ok
