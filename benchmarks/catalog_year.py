@@ -108,14 +108,12 @@ class Parts:
 
     def commit(self, rows: pa.Table, level: int) -> bool:
         """Add a part and merge while a level is full, as `WriteSession._merge`; whether the oldest part went into it."""
-        fresh = {0: rows}
         self.parts.append(self._store(encode_catalog_part(rows), level, rows.num_rows))
         reached = False
         while count := parts_to_merge([part.level for part in self.parts]):
             older, newest = self.parts[:-count], self.parts[-count:]
-            tables = [decode_catalog_part(part.encoded) for part in newest[:-1]] + [fresh[0]]
-            encoded, merged_rows = merged_part(tables, oldest=not older)
-            fresh[0] = decode_catalog_part(encoded)
+            stored = (part.encoded for part in newest)
+            encoded, merged_rows = merged_part(stored, oldest=not older)
             self.parts = [*older, self._store(encoded, newest[0].level + 1, merged_rows)]
             reached = not older
         for part in self.parts:

@@ -22,6 +22,8 @@ from engine.errors import Corruption
 from engine.limits import CATALOG_LEVEL_ROWS, CATALOG_PARTS_PER_LEVEL_MAX
 from engine.parts import REFERENCE_BYTES, Part, checked_part
 
+GROUP_ROWS = 65_536  # of Parquet
+
 # Arrow's own pool keeps what it once had: 40 MB after a part of 60,000 rows
 pa.set_memory_pool(pa.system_memory_pool())
 
@@ -151,16 +153,52 @@ def columns_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 
 def encode_catalog_part(table: pa.Table) -> bytes:
     """Parquet bytes of one catalog part; no id may stand twice in `table`."""
-    order = pc.sort_indices(table, [("created_ns", "ascending"), ("id", "ascending")])
+    return _encoded([table], _in_order(table))
+
+
+def encode_merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int]:
+    """
+    Stored bytes and row count of the part that replaces `tables` (oldest first): the newest row of every id.
+
+    Removed rows are kept unless these are the oldest parts of the catalog: below nothing, nothing is left to take away.
+    Beside the tables it holds one group of rows and the bytes.
+    """
+    newest = newest_places(tables)
+    keys = pa.concat_tables([table.select(["created_ns", "id", "removed"]) for table in tables])
+    keys = keys.take(newest)
+    if oldest:
+        kept = pc.invert(keys.column("removed").combine_chunks())
+        newest, keys = newest.filter(kept), keys.filter(kept)
+    return _encoded(tables, newest.take(_in_order(keys))), len(newest)
+
+
+def _in_order(keys: pa.Table) -> pa.Array:
+    """Places of rows as they stand in a part."""
+    return pc.sort_indices(keys, [("created_ns", "ascending"), ("id", "ascending")])
+
+
+def _encoded(tables: Sequence[pa.Table], places: pa.Array) -> bytes:
+    """The rows at these places of the joined tables."""
+    pieces = [pa.Table.from_batches([b]) for table in tables for b in table.to_batches()]
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.take(order),
-        sink,
-        compression="zstd",
-        row_group_size=65536,
-        use_dictionary=["container", "kind", "meta"],
-    )
+    with pq.ParquetWriter(
+        sink, SCHEMA, compression="zstd", use_dictionary=["container", "kind", "meta"]
+    ) as writer:
+        for at in range(0, max(len(places), 1), GROUP_ROWS):
+            writer.write_table(_rows_at(pieces, places.slice(at, GROUP_ROWS)))
     return bytes(sink.getvalue())
+
+
+def _rows_at(pieces: Sequence[pa.Table], places: pa.Array) -> pa.Table:
+    """The rows at these places of the joined pieces, in the order of the places."""
+    numbers = pa.array(range(len(places)), pa.int64())
+    taken, ranks, beyond = [SCHEMA.empty_table()], [numbers[:0]], 0
+    for piece in pieces:
+        before, beyond = beyond, beyond + piece.num_rows
+        inside = pc.and_(pc.greater_equal(places, before), pc.less(places, beyond))
+        taken.append(piece.take(pc.subtract(places.filter(inside), before)))
+        ranks.append(numbers.filter(inside))
+    return pa.concat_tables(taken).take(pc.sort_indices(pa.concat_arrays(ranks)))
 
 
 def newest_places(tables: Sequence[pa.Table]) -> pa.Array:

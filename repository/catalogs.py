@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from engine.catalog import (
     Row,
     decode_catalog_part,
-    encode_catalog_part,
+    encode_merged_part,
     newest_places,
     row_at,
     rows_of,
@@ -218,16 +218,16 @@ def expired(rows: pa.Table, from_ns: int) -> pa.ChunkedArray:
     return pc.and_(old, pc.not_equal(rows.column("kind"), CONTAINER))
 
 
-def merged_part(tables: Sequence[pa.Table], *, oldest: bool) -> tuple[bytes, int]:
-    """
-    Stored bytes and row count of the part that replaces `tables` (oldest first).
-
-    Removed rows are kept unless these are the oldest parts of the catalog: below nothing, nothing is left to take away.
-    """
-    merged = latest(tables)
-    if oldest:
-        merged = _without_removed(merged)
-    return encode_catalog_part(merged), merged.num_rows
+def merged_part(parts: Iterable[bytes], *, oldest: bool) -> tuple[bytes, int]:
+    """Of stored parts, what `encode_merged_part` gives; memory that the work took is given back."""
+    tables = []
+    for stored in parts:
+        tables.append(decode_catalog_part(stored))
+        _release(tables[-1].num_rows)
+    encoded, rows = encode_merged_part(tables, oldest=oldest)
+    tables.clear()
+    _release(rows)
+    return encoded, rows
 
 
 def latest(tables: Iterable[pa.Table]) -> pa.Table:

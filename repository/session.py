@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import pyarrow as pa
 from typing_extensions import Buffer
 
 from engine import commit as protocol
-from engine.catalog import decode_catalog_part, encode_catalog_part, level_of, parts_to_merge
+from engine.catalog import encode_catalog_part, level_of, parts_to_merge
 from engine.chunker import ChunkerParams, keyed_table
 from engine.collection import point_id
 from engine.commit import CellForm, CommitForm
@@ -478,8 +477,9 @@ class WriteSession:
         if table is not None:
             catalog = catalog.counted(table) if slice_.walk else catalog.with_part(table)
             level = level_of(table.num_rows, [part.level for part in parts])
-            newest = self._store_catalog_part(encode_catalog_part(table), level, table.num_rows)
-            parts = self._merge((*parts, newest), {newest.part.chunks: table})
+            encoded = encode_catalog_part(table)
+            newest = self._store_catalog_part(encoded, level, table.num_rows)
+            parts = self._merge((*parts, newest), {newest.part.chunks: encoded})
         checkpoint = None
         if pending.checkpoint is not None:
             checkpoint = part_form(self._store_metadata("checkpoint", pending.checkpoint))
@@ -505,23 +505,21 @@ class WriteSession:
         return CatalogPart(level, rows, part_form(self._store_metadata("catalog", encoded)))
 
     def _merge(
-        self, parts: tuple[CatalogPart, ...], fresh: dict[str, pa.Table]
+        self, parts: tuple[CatalogPart, ...], fresh: dict[str, bytes]
     ) -> tuple[CatalogPart, ...]:
-        """Merge the newest parts while a level is full. `fresh`: tables of parts that are not stored yet."""
+        """Merge the newest parts while a level is full. `fresh`: parts that cannot be read from the store yet."""
         while count := parts_to_merge([part.level for part in parts]):
             older, newest = parts[:-count], parts[-count:]
-            tables = [self._table(part, fresh) for part in newest]
-            encoded, rows = merged_part(tables, oldest=not older)
+            stored = (self._catalog_bytes(part, fresh) for part in newest)
+            encoded, rows = merged_part(stored, oldest=not older)
             merged = self._store_catalog_part(encoded, newest[0].level + 1, rows)
-            fresh[merged.part.chunks] = decode_catalog_part(encoded)
+            fresh[merged.part.chunks] = encoded
             parts = (*older, merged)
         return parts
 
-    def _table(self, part: CatalogPart, fresh: dict[str, pa.Table]) -> pa.Table:
-        table = fresh.get(part.part.chunks)
-        if table is not None:
-            return table
-        return decode_catalog_part(self._repository.reader.read_all(part_from(part.part)))
+    def _catalog_bytes(self, part: CatalogPart, fresh: dict[str, bytes]) -> bytes:
+        held = fresh.get(part.part.chunks)
+        return self._repository.reader.read_all(part_from(part.part)) if held is None else held
 
     def _store_run(self, packs: Sequence[RunPack]) -> str:
         return self._repository.store_sealed(ObjectClass.RUN, encode_run(packs), run_name)
