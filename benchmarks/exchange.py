@@ -32,7 +32,7 @@ from proxy.graph.service import GraphService
 from proxy.graph.settings import load_organization
 from proxy.pipeline.standalone import backup_organization
 from proxy.restore.destination import parse_destination
-from proxy.restore.session import RestoreAsked, restore_point
+from proxy.restore.session import RestoreAsked, RestoreResult, restore_point
 from proxy.workloads.together import together
 from repository import Places, create_repository, open_repository
 from tools.cli.output import table
@@ -82,8 +82,18 @@ def session(
 
 def plan(folder: str, name: str) -> Figures:
     """What a restore of everything into a new folder would do, in this process; nothing is written."""
-    places = Places(Path(folder, "cache"), Path(folder, "state"))
     asked = RestoreAsked(parse_destination(f"{USER}/Back"), dry_run=True)
+    result, seconds, cpu = restored(folder, name, asked)
+    plans = [entry.plan for entry in result.entries if entry.plan is not None]
+    items = sum(sum(each.counts.values()) for each in plans)
+    return {"items": items} | figures_of(items, seconds, cpu, result.requests)
+
+
+def restored(
+    folder: str, name: str, asked: RestoreAsked, limits: BudgetLimits | None = None
+) -> tuple[RestoreResult, float, float]:
+    """A restore out of the newest point of a repository, its wall and its processor seconds."""
+    places = Places(Path(folder, "cache"), Path(folder, "state"))
     with open_repository(str(Path(folder, name)), PASSPHRASE, places) as repository:
         began, cpu = time.perf_counter(), time.process_time()
         result = asyncio.run(
@@ -93,12 +103,10 @@ def plan(folder: str, name: str) -> Figures:
                 repository.points()[-1],
                 asked,
                 state_dir=places.state_dir,
+                limits=limits,
             )
         )
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    plans = [entry.plan for entry in result.entries if entry.plan is not None]
-    items = sum(sum(each.counts.values()) for each in plans)
-    return {"items": items} | figures_of(items, seconds, cpu, result.requests)
+        return result, time.perf_counter() - began, time.process_time() - cpu
 
 
 def figures_of(items: int, seconds: float, cpu: float, requests: int) -> Figures:

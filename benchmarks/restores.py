@@ -8,33 +8,28 @@ in a process as well, so that its processor time is the product's alone.
 """
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
-import time
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks.conditions import conditions
 from benchmarks.exchange import (
-    PASSPHRASE,
-    RESTORE_ORG,
     UNLIMITED,
     USER,
     Figures,
     ask_emulator,
     emulated,
     figures_of,
+    restored,
     session,
 )
 from proxy.contract import Workload
 from proxy.graph.budget import BudgetLimits
-from proxy.graph.settings import load_organization
 from proxy.restore.destination import parse_destination
-from proxy.restore.session import RestoreAsked, restore_point
-from repository import Places, open_repository
+from proxy.restore.session import RestoreAsked
 from tools.cli.output import table
 
 WORKLOADS: tuple[Workload, ...] = ("mail", "calendar", "contacts", "tasks")
@@ -45,23 +40,9 @@ WAYS = {"full": "import", "portable": "from parts"}
 
 def restore(folder: str, name: str, workload: str) -> Figures:
     """One restore in this process, out of the newest point of a repository."""
-    places = Places(Path(folder, "cache"), Path(folder, "state"))
-    asked = RestoreAsked(
-        parse_destination(f"{USER}/{name} {workload}"), f"{USER}/{workload}", "copy"
-    )
-    with open_repository(str(Path(folder, name)), PASSPHRASE, places) as repository:
-        began, cpu = time.perf_counter(), time.process_time()
-        result = asyncio.run(
-            restore_point(
-                load_organization(str(Path(folder, RESTORE_ORG))),
-                repository,
-                repository.points()[-1],
-                asked,
-                state_dir=places.state_dir,
-                limits=LIMITS,
-            )
-        )
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    destination = parse_destination(f"{USER}/{name} {workload}")
+    asked = RestoreAsked(destination, f"{USER}/{workload}", "copy")
+    result, seconds, cpu = restored(folder, name, asked, LIMITS)
     assert not result.warned, [entry.error or entry.outcomes[:3] for entry in result.entries]
     items = sum(sum(entry.done.values()) for entry in result.entries)
     return {"items": items} | figures_of(items, seconds, cpu, result.requests)

@@ -7,7 +7,6 @@ Other AZURE_* variables of obstore count too.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -39,7 +38,7 @@ _KEYS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE
 _SIGNATURES = ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN")
 
 
-def open_azure(address: str, patience: Patience | None = None) -> "AzureBlobStore":
+def open_azure(address: str, patience: Patience | None = None) -> LockableRemoteStore:
     """
     The store at `az://container/prefix?endpoint=URL&account=NAME`; nothing is asked yet.
 
@@ -81,8 +80,20 @@ def open_azure(address: str, patience: Patience | None = None) -> "AzureBlobStor
         BaseError
     ):  # of the parts of the configuration only the account and the key can be wrong by themselves
         raise missing_credentials(SERVICE, address) from None
-    return AzureBlobStore(
-        clients, address, patience, place, lambda lock: locked(lock, ambient.today())
+
+    def load_locks(store: LockableRemoteStore) -> LockStore:
+        from repository.blobstore.locks_azure import AzureLocks
+
+        return AzureLocks(store, place)
+
+    return LockableRemoteStore(
+        clients,
+        SERVICE,
+        address,
+        suffix_ranges=False,
+        patience=patience,
+        locked=lambda lock: locked(lock, ambient.today()),
+        load_locks=load_locks,
     )
 
 
@@ -133,28 +144,6 @@ def _unsigned(place: Place, today: int) -> "AzureConfig":
         expiry=day + timedelta(days=2),
     )
     return {"sas_key": signature, "credential_type": "sas_token"}
-
-
-class AzureBlobStore(LockableRemoteStore):
-    """A prefix of a container. See Lockable."""
-
-    def __init__(
-        self,
-        clients: Clients,
-        address: str,
-        patience: Patience,
-        place: Place,
-        locked: "Callable[[Lock], ObjectStore]",
-    ) -> None:
-        super().__init__(
-            clients, SERVICE, address, suffix_ranges=False, patience=patience, locked=locked
-        )
-        self.place = place
-
-    def _load_locks(self) -> LockStore:
-        from repository.blobstore.locks_azure import AzureLocks
-
-        return AzureLocks(self)
 
 
 def _config() -> "AzureConfig":

@@ -28,6 +28,7 @@ class LockableRemoteStore(RemoteStore):
 
     Args:
         locked: the client through which is written what gets this lock.
+        load_locks: makes the service's own client at the first need; it takes long to import.
     """
 
     def __init__(
@@ -39,22 +40,21 @@ class LockableRemoteStore(RemoteStore):
         suffix_ranges: bool,
         patience: Patience,
         locked: "Callable[[Lock], ObjectStore]",
+        load_locks: Callable[["LockableRemoteStore"], LockStore],
     ) -> None:
         super().__init__(clients, service, address, suffix_ranges=suffix_ranges, patience=patience)
         self._locked = locked
+        self._load_locks = load_locks
         self._policy: Policy | None = None
         self._own_locks: list[LockStore] = []  # one, shared with copies
         self._making = threading.Lock()  # boto3 makes clients for one thread at a time
 
     def locks(self) -> LockStore:
-        """See Lockable. The services' own clients take long to import."""
+        """See Lockable."""
         with self._making:
             if not self._own_locks:
-                self._own_locks.append(self._load_locks())
+                self._own_locks.append(self._load_locks(self))
             return self._own_locks[0]
-
-    def _load_locks(self) -> LockStore:
-        raise NotImplementedError
 
     def locking(self, policy: Policy) -> Self:
         """See Lockable."""
@@ -97,8 +97,8 @@ def _delete_all(locks: LockStore, name: str) -> None:
         raise locked
 
 
-class Lockers(Protocol):
-    """What `extend_each` needs of a lock store."""
+class _Each(Protocol):
+    """What is asked of one object."""
 
     def lock_of(self, name: str, version_id: str | None = None) -> Lock | None:
         """See LockStore."""
@@ -107,24 +107,31 @@ class Lockers(Protocol):
         """Lock the latest version of an object like this. NotFound."""
 
 
-def extend_each(
-    locks: Lockers, names: Sequence[str], lock: Lock, least: Lock, progress: Progress
-) -> int:
-    """`LockStore.extend`, several objects at a time."""
+class ExtendsEach:
+    """The part of a LockStore that extends locks object by object, several at a time."""
 
-    def extend(name: str) -> bool:
-        try:
-            held = locks.lock_of(name)
-            if held is not None and held.covers(least):
+    def extend(
+        self: _Each,
+        names: Sequence[str],
+        lock: Lock,
+        least: Lock | None = None,
+        progress: Progress = lambda done, todo: None,
+    ) -> int:
+        """See LockStore."""
+
+        def extended(name: str) -> bool:
+            try:
+                held = self.lock_of(name)
+                if held is not None and held.covers(least or lock):
+                    return False
+                self.set_lock(name, lock.over(held))
+            except NotFound:
                 return False
-            locks.set_lock(name, lock.over(held))
-        except NotFound:
-            return False
-        return True
+            return True
 
-    changed = 0
-    with ThreadPoolExecutor(CALLS_AT_ONCE, "lock") as threads:
-        for number, has_changed in enumerate(threads.map(extend, names)):
-            changed += has_changed
-            progress(number + 1, len(names))
-    return changed
+        changed = 0
+        with ThreadPoolExecutor(CALLS_AT_ONCE, "lock") as threads:
+            for number, has_changed in enumerate(threads.map(extended, names)):
+                changed += has_changed
+                progress(number + 1, len(names))
+        return changed

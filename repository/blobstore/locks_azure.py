@@ -23,9 +23,9 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.storage.blob import ContainerClient, ImmutabilityPolicy
 
 from engine.errors import BackupError, Locked, NotFound
-from repository.blobstore.azure import SERVICE, AzureBlobStore, Place
-from repository.blobstore.lockable import extend_each
-from repository.blobstore.locks import BucketState, Lock, LockMode, Progress, Version
+from repository.blobstore.azure import SERVICE, Place
+from repository.blobstore.lockable import ExtendsEach, LockableRemoteStore
+from repository.blobstore.locks import BucketState, Lock, LockMode, Version
 from repository.blobstore.refusals import Answer, translated
 
 T = TypeVar("T")
@@ -39,16 +39,16 @@ _MODES: dict[str, LockMode] = {"locked": "compliance", "unlocked": "governance"}
 _MODE_OF: dict[LockMode, str] = {"compliance": "Locked", "governance": "Unlocked"}
 
 
-class AzureLocks:
+class AzureLocks(ExtendsEach):
     """See LockStore."""
 
-    def __init__(self, store: AzureBlobStore) -> None:
+    def __init__(self, store: LockableRemoteStore, place: Place) -> None:
         self._store = store
-        self._root = f"{store.place.prefix}/" if store.place.prefix else ""
+        self._root = f"{place.prefix}/" if place.prefix else ""
         self._container: Any = ContainerClient(
-            store.place.url,
-            store.place.container,
-            credential=self._ask("the store", lambda: _credential(store.place)),
+            place.url,
+            place.container,
+            credential=self._ask("the store", lambda: _credential(place)),
             retry_total=REPETITIONS_MAX,
             initial_backoff=1,
             increment_base=2,
@@ -102,16 +102,6 @@ class AzureLocks:
 
     def _blob(self, name: str) -> Any:
         return self._container.get_blob_client(self._root + name)
-
-    def extend(
-        self,
-        names: Sequence[str],
-        lock: Lock,
-        least: Lock | None = None,
-        progress: Progress = lambda done, todo: None,
-    ) -> int:
-        """See LockStore."""
-        return extend_each(self, names, lock, least or lock, progress)
 
     def set_lock(self, name: str, lock: Lock) -> None:
         """Lock the latest version of an object like this. NotFound."""

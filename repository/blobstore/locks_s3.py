@@ -5,7 +5,7 @@ Bytes travel through obstore all the same: new objects with the headers of a loc
 """
 
 import email.utils
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,10 +14,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from engine.errors import BackupError, Denied, Locked
-from repository.blobstore.lockable import CALLS_AT_ONCE, extend_each
-from repository.blobstore.locks import BucketState, Lock, LockMode, Progress, Version
+from repository.blobstore.lockable import CALLS_AT_ONCE, ExtendsEach, LockableRemoteStore
+from repository.blobstore.locks import BucketState, Lock, LockMode, Version
 from repository.blobstore.refusals import Answer, translated
-from repository.blobstore.s3 import SERVICE, S3BlobStore
+from repository.blobstore.s3 import SERVICE, Place
 
 T = TypeVar("T")
 
@@ -26,17 +26,17 @@ _MODES: dict[str, LockMode] = {"COMPLIANCE": "compliance", "GOVERNANCE": "govern
 _NO_LOCKS = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration"}
 
 
-class S3Locks:
+class S3Locks(ExtendsEach):
     """See LockStore."""
 
-    def __init__(self, store: S3BlobStore) -> None:
+    def __init__(self, store: LockableRemoteStore, place: Place) -> None:
         self._store = store
-        self._bucket = store.place.bucket
-        self._root = f"{store.place.prefix}/" if store.place.prefix else ""
+        self._bucket = place.bucket
+        self._root = f"{place.prefix}/" if place.prefix else ""
         self._client: Any = boto3.Session().client(
             "s3",
-            endpoint_url=store.place.endpoint or None,
-            region_name=store.place.region,
+            endpoint_url=place.endpoint or None,
+            region_name=place.region,
             config=Config(
                 retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
                 s3={"addressing_style": "path"},
@@ -78,16 +78,6 @@ class S3Locks:
         )
         mode, until = found.get("ObjectLockMode"), found.get("ObjectLockRetainUntilDate")
         return None if not mode or until is None else Lock(_MODES[mode], until.astimezone(UTC))
-
-    def extend(
-        self,
-        names: Sequence[str],
-        lock: Lock,
-        least: Lock | None = None,
-        progress: Progress = lambda done, todo: None,
-    ) -> int:
-        """See LockStore."""
-        return extend_each(self, names, lock, least or lock, progress)
 
     def set_lock(self, name: str, lock: Lock) -> None:
         """Lock the latest version of an object like this. NotFound."""

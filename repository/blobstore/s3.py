@@ -7,7 +7,6 @@ count too.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ SERVICE = Service(
 DEFAULT_REGION = "us-east-1"
 
 
-def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
+def open_s3(address: str, patience: Patience | None = None) -> LockableRemoteStore:
     """
     The store at `s3://bucket/prefix?endpoint=URL&region=NAME`; nothing is asked yet.
 
@@ -81,7 +80,21 @@ def open_s3(address: str, patience: Patience | None = None) -> "S3BlobStore":
 
     clients = Clients.made_by(make, patience, allow_http=allow_http)
     place = Place(bucket, prefix, endpoint, config["region"])
-    return S3BlobStore(clients, address, patience, place, locked)
+
+    def load_locks(store: LockableRemoteStore) -> LockStore:
+        from repository.blobstore.locks_s3 import S3Locks
+
+        return S3Locks(store, place)
+
+    return LockableRemoteStore(
+        clients,
+        SERVICE,
+        address,
+        suffix_ranges=True,
+        patience=patience,
+        locked=locked,
+        load_locks=load_locks,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +105,6 @@ class Place:
     prefix: str
     endpoint: str
     region: str
-
-
-class S3BlobStore(LockableRemoteStore):
-    """A prefix of a bucket. See Lockable."""
-
-    def __init__(
-        self,
-        clients: Clients,
-        address: str,
-        patience: Patience,
-        place: Place,
-        locked: "Callable[[Lock], ObjectStore]",
-    ) -> None:
-        super().__init__(
-            clients, SERVICE, address, suffix_ranges=True, patience=patience, locked=locked
-        )
-        self.place = place
-
-    def _load_locks(self) -> LockStore:
-        from repository.blobstore.locks_s3 import S3Locks
-
-        return S3Locks(self)
 
 
 def _provider(address: str) -> "Boto3CredentialProvider":
