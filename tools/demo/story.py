@@ -22,9 +22,9 @@ from engine.errors import BackupError, Corruption, Unavailable
 from repository import Places, create_repository, open_repository
 from tools.cli.errors import leaves
 from tools.cli.output import DONE, FAILED, complain, facts, progress_bar, say, size_text, table
-from tools.demo.api import Api
 from tools.demo.compare import Comparison, compare_drive, compare_mailbox, compare_records
 from tools.demo.tenant import EmulatedTenant, emulated_tenant
+from tools.installation.api import Api
 from tools.installation.running import running
 from tools.installation.supervisor import InstallationInfo, InstallationOptions
 

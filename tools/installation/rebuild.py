@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from engine.errors import BackupError
 from engine.manifest import PointForm
 from proxy.graph.settings import OrganizationSettings
-from server.api.jobs import USERS_MAX
-from tools.demo.api import Api
+from server.api.jobs import USERS_MAX, JobWorkload
+from tools.installation.api import Api
 from tools.installation.running import running
 from tools.installation.supervisor import InstallationOptions
 
-WORKLOADS = ("mail", "calendar", "contacts", "tasks", "drives")
+WORKLOADS: tuple[str, ...] = get_args(JobWorkload)
 
 
 @dataclass(frozen=True, slots=True)
