@@ -7,7 +7,7 @@ import msgspec
 
 from proxy.contract import Selection
 from proxy.workloads.mail_folders import MailFolder
-from proxy.workloads.selection import FolderPatterns, Period, patterns_of
+from proxy.workloads.selection import FolderPatterns, Period, path_of, patterns_of
 
 __all__ = ["MailSelection"]
 
@@ -41,18 +41,15 @@ class MailSelection:
         """Ids of the folders that are covered."""
         known = {folder.id: folder for folder in folders}
         return {
-            folder.id for folder in known.values() if self._patterns.covers(_names(folder, known))
+            key
+            for key in known
+            if self._patterns.covers([(f.name, f.well_known) for f in _path(key, known)])
         }
 
     def kept(self, folders: Iterable[MailFolder]) -> list[MailFolder]:
         """The folders that are covered, and those above them, which only show where they are."""
         known = {folder.id: folder for folder in folders}
-        wanted: set[str] = set()
-        for folder in self.covered(known.values()):
-            here: str | None = folder
-            while here in known and here not in wanted:
-                wanted.add(here)
-                here = known[here].parent
+        wanted = {f.id for key in self.covered(known.values()) for f in _path(key, known)}
         return [folder for folder in known.values() if folder.id in wanted]
 
     def covers_time(self, received_ns: int) -> bool:
@@ -60,13 +57,5 @@ class MailSelection:
         return self._period.covers(received_ns)
 
 
-def _names(folder: MailFolder, known: Mapping[str, MailFolder]) -> list[tuple[str, str]]:
-    """Name and well-known name of a folder and of those above it, the topmost first."""
-    names: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    here: MailFolder | None = folder
-    while here is not None and here.id not in seen:
-        seen.add(here.id)
-        names.append((here.name, here.well_known))
-        here = known.get(here.parent)
-    return names[::-1]
+def _path(folder: str, known: Mapping[str, MailFolder]) -> list[MailFolder]:
+    return path_of(folder, known, lambda one: one.parent)

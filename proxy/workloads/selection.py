@@ -11,8 +11,9 @@ Dates are compared here and not by the service: a change feed with a filter on d
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import translate
+from typing import TypeVar
 
 import msgspec
 
@@ -21,11 +22,13 @@ from engine.errors import UsageError
 from proxy.contract import Selection
 from proxy.workloads.moments import nanoseconds
 
-__all__ = ["FolderPatterns", "ItemSelection", "Period", "Span", "patterns_of", "span_of"]
+__all__ = ["FolderPatterns", "ItemSelection", "Period", "Span", "path_of", "patterns_of", "span_of"]
 
 PATTERN_CHARACTERS_MAX = 1_000
 WORKLOADS = ("mail", "calendar", "contacts", "tasks")
 
+K = TypeVar("K")
+V = TypeVar("V")
 Name = re.Pattern[str]
 Names = Sequence[
     tuple[str, str]
@@ -109,22 +112,17 @@ class ItemSelection:
         known = {row.id: row for row in containers}
         if not self._patterns.restrict:
             return set(known)
-        return {row.id for row in known.values() if self._patterns.covers(_names(row, known))}
+        return {key for key in known if self._patterns.covers(_names(key, known))}
 
     def kept(self, containers: Iterable[Row]) -> list[Row]:
         """The containers that are covered, and those above them, which only show where they are."""
         known = {row.id: row for row in containers}
-        wanted: set[bytes] = set()
-        for here in self.covered(known.values()):
-            while here in known and here not in wanted:
-                wanted.add(here)
-                here = known[here].container
+        wanted = {row.id for key in self.covered(known.values()) for row in _path(key, known)}
         return [row for row in known.values() if row.id in wanted]
 
     def covers(self, row: Row) -> bool:
         """Whether an item is of the time that is covered."""
-        span = _span(row) if self.period.restricts else None
-        return span is None or self.period.meets(span)
+        return self.meets(_span(row) if self.period.restricts else None)
 
     def meets(self, span: Span | None) -> bool:
         """Whether an item of this time is covered; one without a time always is."""
@@ -159,17 +157,24 @@ class _Meta(msgspec.Struct, rename="camel"):
 _META = msgspec.json.Decoder(_Meta)
 
 
-def _names(row: Row, known: Mapping[bytes, Row]) -> Names:
-    names: list[tuple[str, str]] = []
-    seen: set[bytes] = set()
-    here: Row | None = row
-    while here is not None and here.id not in seen:
-        seen.add(here.id)
-        names.append(
-            (here.name.decode("utf-8", "replace"), _META.decode(here.meta or b"{}").known_as)
-        )
-        here = known.get(here.container)
-    return names[::-1]
+def path_of(key: K, known: Mapping[K, V], above: Callable[[V], K]) -> list[V]:
+    """What is known by `key` and what is above it, the topmost first; a ring is walked once."""
+    path: dict[K, V] = {}
+    while key in known and key not in path:
+        path[key] = known[key]
+        key = above(known[key])
+    return list(path.values())[::-1]
+
+
+def _path(key: bytes, known: Mapping[bytes, Row]) -> list[Row]:
+    return path_of(key, known, lambda row: row.container)
+
+
+def _names(key: bytes, known: Mapping[bytes, Row]) -> Names:
+    return [
+        (row.name.decode("utf-8", "replace"), _META.decode(row.meta or b"{}").known_as)
+        for row in _path(key, known)
+    ]
 
 
 def _span(row: Row) -> Span | None:
